@@ -1,0 +1,143 @@
+"""Recipes: how a generator is built, trained and drawn from.
+
+Each recipe is one module with `CONFIG` (its configuration's dataclass), `fit_run` and `load_generator`.
+"""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datadouble.errors import DataDoubleError, suggest
+
+if TYPE_CHECKING:
+    from datadouble.cohort import Cohort
+
+RECIPES = {"coldit": "datadouble.recipes.coldit"}
+
+
+def _silent(_: str) -> None:
+    """Say nothing."""
+
+
+def recipe_module(name: str) -> Any:
+    """Return the module of a recipe.
+
+    Raises
+    ------
+    DataDoubleError
+        When there is none of that name.
+    """
+    if name not in RECIPES:
+        raise DataDoubleError(
+            f"there is no recipe '{name}'", where="fit", remedy=suggest(name, list(RECIPES))
+        )
+    return import_module(RECIPES[name])
+
+
+def fit(
+    recipe: str,
+    cohort: Path | str,
+    run: Path | str,
+    *,
+    preset: str = "",
+    overrides: Sequence[str] = (),
+    dry_run: bool = False,
+    say: Callable[[str], None] = _silent,
+) -> Path:
+    """Train a generator on a cohort's train split, or go on where an earlier call was cut off.
+
+    Parameters
+    ----------
+    recipe
+        ``"coldit"``.
+    cohort
+        Folder of the cohort. A real one needs splits; of a synthetic one without splits every image is taken.
+    run
+        Folder to train in. The same call again continues.
+    preset
+        Name of a preset; empty for the recipe's default on a new run, and for the run's own on an old one.
+    overrides
+        ``"section.key=value"``, each.
+    dry_run
+        Say what would be done and what it would cost, and write nothing.
+    say
+        Gets a line of text for the user now and then.
+
+    Returns
+    -------
+    pathlib.Path
+        The run.
+
+    Raises
+    ------
+    DataDoubleError
+        On a wrong configuration, an unfit cohort, or a run folder that holds something else.
+    """
+    from datadouble.cohort import Cohort
+    from datadouble.recipes.runs import resolve_config
+
+    module = recipe_module(recipe)
+    config = resolve_config(Path(run), recipe, module.CONFIG, preset or "", overrides)
+    module.fit_run(config, Cohort.open(cohort), Path(run), dry_run=dry_run, say=say)
+    return Path(run)
+
+
+def generate(
+    run: Path | str,
+    double: Path | str,
+    *,
+    images: int = 0,
+    per_class: int = 0,
+    steps: int = 0,
+    guidance_weight: float | None = None,
+    sampler: str = "",
+    checkpoint: str = "best",
+    seed: int = 0,
+    batch: int = 0,
+    autoguidance: bool = False,
+    overwrite: bool = False,
+    say: Callable[[str], None] = _silent,
+) -> "Cohort":
+    """Draw a double from a trained run, or go on where an earlier call was cut off.
+
+    Parameters
+    ----------
+    images
+        How many in all, in the classes' shares of the training set.
+    per_class
+        How many of each class, instead of `images`.
+    steps, guidance_weight, sampler
+        In place of the run's own; see the section ``[sampling]`` of its config.toml.
+    checkpoint
+        ``"best"`` by held-out loss, or ``"last"``.
+    batch
+        Images drawn at a time; 0 for the run's own. Part of what makes an image: the last bits of a matrix
+        product depend on it.
+    autoguidance
+        Guide against the run's early checkpoint instead of the network without a class.
+
+    Returns
+    -------
+    Cohort
+        The double.
+
+    Raises
+    ------
+    DataDoubleError
+        When the run is not finished, or `double` holds something else.
+    """
+    from datadouble.recipes.doubles import Drawing, write_double
+    from datadouble.recipes.runs import read_recipe
+
+    module = recipe_module(read_recipe(Path(run)))
+    generator = module.load_generator(
+        Path(run),
+        checkpoint=checkpoint,
+        steps=steps,
+        guidance_weight=guidance_weight,
+        sampler=sampler,
+        autoguidance=autoguidance,
+    )
+    drawing = Drawing(images=images, per_class=per_class, seed=seed, batch=batch)
+    return write_double(generator, drawing, Path(double), overwrite=overwrite, say=say)
