@@ -1,15 +1,15 @@
-"""DiT-S/2 of DataDouble against diffusers' `DiTTransformer2DModel`: forward, training step and guided sampling.
+"""DiT-S/2 of DataDouble against diffusers' `DiTTransformer2DModel`: forward, training, guided sampling.
 
 Both hold the same weights and give the same outputs (checked first), see the same batch, dtype and gradient
-settings, and are timed in turn, the order swapped each time. Ratios are medians of the ratios of neighbours, which a
-busy machine disturbs least; above 1 ours is faster.
+settings, and are timed in turn, the order swapped each time. Ratios are medians of the ratios of neighbours,
+which a busy machine disturbs least; above 1 ours is faster.
 
     python benchmarks/dit_against_diffusers.py                        # about 3 minutes on two cores
     python benchmarks/dit_against_diffusers.py --compile --batch 64   # on a GPU
 
-How each runs: fp32 as it is (TF32 matrix products on CUDA for both). bf16 forward and sampling: weights cast to
-bf16, as diffusers loads them with `torch_dtype`. bf16 training: float32 weights under autocast. diffusers is in its
-default, SDPA attention; with --compile both are compiled with the same options.
+How each runs: fp32 as it is (TF32 matrix products on CUDA for both). bf16 forward and sampling: weights cast
+to bf16, as diffusers loads them with `torch_dtype`. bf16 training: float32 weights under autocast. diffusers
+is in its default, SDPA attention; with --compile both are compiled with the same options.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def pair(side: int, device: torch.device) -> tuple[DiT, torch.nn.Module]:
 
 
 def flops(model: DiT, side: int, batch: int) -> float:
-    """Floating-point operations of a forward: two for each weight and token, attention, and the modulation."""
+    """Operations of a forward: two for each weight and token, attention, and the modulation."""
     c = model.config
     tokens = (side // c.patch_size) ** 2
     block = sum(p.numel() for p in model.blocks[0].parameters() if p.dim() == 2)
@@ -164,7 +164,8 @@ def rows(side: int, kind: str, options: argparse.Namespace, device: torch.device
         if options.only and not any(name.startswith(wanted) for wanted in options.only):
             continue
         mine_s, theirs_s, ratio = measure(*functions, options.repeats, device, clock)
-        line = f"| {name} | {side}x{side} | {batch_size} | {kind} | {1e3 * mine_s:.1f} | {1e3 * theirs_s:.1f} | {ratio:.2f} |"
+        line = f"| {name} | {side}x{side} | {batch_size} | {kind} "
+        line += f"| {1e3 * mine_s:.1f} | {1e3 * theirs_s:.1f} | {ratio:.2f} |"
         if device.type == "cuda":
             done = forward_flops * factor.get(name, 2 * STEPS) / 1e12
             peak = options.peak_tflops
@@ -187,9 +188,7 @@ def main() -> None:
     parser.add_argument("--processor-time", action="store_true", help="for a CPU that others use too")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument(
-        "--peak-tflops", type=float, default=989.0, help="bf16 peak of the GPU, for MFU (H100, H200: 989)"
-    )
+    parser.add_argument("--peak-tflops", type=float, default=989.0, help="for MFU: bf16 peak, H100 and H200")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.backends.cuda.matmul.allow_tf32 = True

@@ -4,8 +4,8 @@
 
 Fidelity: PSNR at 256 px; at 128 px FD of reconstructions from their originals, beside the floor: the FD of two
 halves of the originals that share no patient, at the same n. Speckle: distance between the histograms of
-detail (what a Gaussian of 1.5 px leaves), and the mean gap of the radial power spectra in decibels. Of BUS-BRA only pictures
-are used that the encoders never saw. Speed: encode and decode at 256 px, interleaved, medians, one run.
+detail (what a Gaussian of 1.5 px leaves), and the mean gap of the radial power spectra in decibels. Of BUS-BRA
+only pictures are used that the encoders never saw. Speed: encode and decode at 256 px, interleaved, medians, one run.
 """
 
 import argparse

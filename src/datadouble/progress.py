@@ -6,7 +6,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def track(items: Iterable[T], description: str, total: float | None = None, done: float = 0) -> Iterator[T]:
+def track(items: Iterable[T], description: str, total: int | None = None, done: int = 0) -> Iterator[T]:
     """Yield `items` behind a progress bar; on anything but a terminal a line is written now and then.
 
     Parameters
@@ -29,7 +29,7 @@ class Bar:
 
     _PLAIN_INTERVAL_S = 30.0  # a line each half minute in a log file
 
-    def __init__(self, description: str, total: float | None, done: float = 0) -> None:
+    def __init__(self, description: str, total: int | None, done: int = 0) -> None:
         import sys
         import time
 
@@ -61,7 +61,7 @@ class Bar:
         if self._rich:
             self._rich.stop()
 
-    def advance(self, amount: float = 1, note: str = "") -> None:
+    def advance(self, amount: int = 1, note: str = "") -> None:
         """Move the bar by `amount`."""
         self._done += amount
         if self._rich:

@@ -28,8 +28,9 @@ def read_image(path: Path, *, name: str = "") -> np.ndarray:
 
     where = name or path.name
     try:
-        with Image.open(path) as picture:
-            picture.load()
+        with Image.open(path) as opened:
+            opened.load()
+            picture: Image.Image = opened
             if picture.mode in ("1", "P", "LA", "PA"):
                 picture = picture.convert("RGB" if picture.mode in ("P", "PA") else "L")
             elif picture.mode in ("RGBA", "CMYK", "YCbCr"):

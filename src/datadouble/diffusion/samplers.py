@@ -67,7 +67,7 @@ def sample(
     steps : number of steps.
     guidance : None for none.
     spacing : of the steps, see `NoiseSchedule.times`; None takes "quadratic" for `dpmpp`, the most accurate
-        on mixtures with a known answer, "trailing" for `ddpm` and `ddim`, and for flow "uniform", the only one.
+        on mixtures with a known answer, "trailing" for `ddpm` and `ddim`, "uniform" for flow (the only one).
     eta : noise of `ddim`: 0 none, 1 as much as DDPM's posterior.
     clamp : limit of the clean picture's absolute value at each step; None for latents, 1 for pixels in [-1,
         1].

@@ -117,7 +117,7 @@ class NoiseSchedule(Path):
         ----------
         steps : 1 to T.
         spacing : "trailing", from T - 1 in equal strides (Lin et al. 2024, arXiv:2305.08891); "leading",
-            which ends at 0 but starts below T - 1 (the DDIM paper's and the first DiT's); "quadratic", in strides
+            which ends at 0 but starts below T - 1 (the DDIM paper's, the first DiT's); "quadratic", in strides
             that shrink towards the clean end (the DDIM paper's section D.2); "logsnr", in equal strides of
             log(alpha / sigma) (DPM-Solver). The last two are rounded to whole timesteps, all different.
         """

@@ -17,8 +17,9 @@ class Encoder(ABC):
         As in the configuration: ``tiny-4``, ``tiny-16``, ``kl``, ``own`` or ``pixels``.
     latent_channels, factor : int
         c and f.
-    fingerprint : str
-        Of the weights; the latent cache and the provenance of a run hold it.
+    fingerprint, decoder_fingerprint : str
+        Of the weights that make latents and of those that make pictures. A run is tied to the first; a better
+        decoder may come later.
     network : torch.nn.Module or None
         What a device is chosen for.
     """
@@ -27,6 +28,7 @@ class Encoder(ABC):
     latent_channels: int
     factor: int
     fingerprint: str
+    decoder_fingerprint: str
     network: nn.Module | None = None
 
     @abstractmethod
@@ -63,7 +65,8 @@ class Encoder(ABC):
 class Pixels(Encoder):
     """No encoder: the latents are the pixels."""
 
-    name, latent_channels, factor, fingerprint = "pixels", 1, 1, "pixels"
+    name, latent_channels, factor = "pixels", 1, 1
+    fingerprint = decoder_fingerprint = "pixels"
 
     def encode(self, images: Tensor) -> Tensor:
         return torch.cat([images, torch.full_like(images, -30.0)], dim=1)

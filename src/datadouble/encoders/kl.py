@@ -57,7 +57,7 @@ class KL(Encoder):
         self.latent_channels = int(network.config.latent_channels)
         self.factor = 2 ** (len(network.config.block_out_channels) - 1)
         digest = [value.detach().float().cpu().numpy().tobytes() for value in network.state_dict().values()]
-        self.fingerprint = files.fingerprint(*digest)
+        self.fingerprint = self.decoder_fingerprint = files.fingerprint(*digest)
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ def train_own_encoder(
     images
         Crops of 128 pixels to see; 60,000 take about half an hour on two cores.
     """
-    options = AutoencoderTraining(images=images, seed=seed)
+    options = AutoencoderTraining(images=images, seed=seed, warm_up=min(3_000, images // 10))
     config = AutoencoderConfig(latent_channels=latent_channels)
     with torch.random.fork_rng():
         torch.manual_seed(seed_for(seed, "autoencoder"))

@@ -43,6 +43,7 @@ class AutoencoderTraining:
     kl_weight: float = 1e-5  # per latent number; just enough to keep the latents bounded
     perceptual_weight: float = 0.0
     adversarial_weight: float = 0.0
+    decoder_only: bool = False  # leaves the latents as they are: generators trained on them stay valid
     ema_images: float = 2_000.0  # half-life of the averaged weights; ramps up as in EDM2
     seed: int = 0
 
@@ -122,14 +123,18 @@ class AutoencoderTrainer:
         options: AutoencoderTraining,
         perceptual: Perceptual | None = None,
     ) -> None:
-        self.network, self.options = network.to(memory_format=torch.channels_last), options
+        self.network, self.options = network, options
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._sampler, self._perceptual = sampler, perceptual
         self.images_seen = 0
+        trained = network.decoder if options.decoder_only else network
+        network.encoder.requires_grad_(not options.decoder_only)
         self._optimiser = torch.optim.AdamW(
-            network.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
+            trained.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
         )
         self.average = {name: value.detach().clone() for name, value in network.state_dict().items()}
-        self._adversary = PatchDiscriminator().to(memory_format=torch.channels_last)
+        self._adversary = PatchDiscriminator()
+        self._adversary.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._adversary_optimiser = torch.optim.AdamW(self._adversary.parameters(), lr=2e-4, betas=(0.5, 0.9))
 
     def _learning_rate(self) -> float:

@@ -274,8 +274,10 @@ class ColditTask:
         noise = torch.randn(2, len(rows), channels, *shape[1:], generator=random)
         latents = self._scale.normalise(cache.latents(rows, np.zeros(len(rows), dtype=int), noise[0]))
         labels = torch.from_numpy(self._material.label_indices(cohort))[rows]
-        inputs = [value.to(self._device) for value in (latents, labels, noise[1])]
-        losses = denoising_loss_by_timestep(self._objective, network, *inputs, VALIDATION_TIMES)
+        latents, labels, fixed = (value.to(self._device) for value in (latents, labels, noise[1]))
+        losses = denoising_loss_by_timestep(
+            self._objective, network, latents, labels, fixed, VALIDATION_TIMES
+        )
         return [round(float(value), 6) for value in losses.float().mean(dim=1)]
 
     def draw_sheets(self, network: nn.Module, images_seen: int) -> None:

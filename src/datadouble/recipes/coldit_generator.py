@@ -80,7 +80,15 @@ class ColditModel:
 
 
 class ColditGenerator:
-    """Draws images of a class; every image's noise comes from (seed, class, number) alone."""
+    """Draws images of a class; every image's noise comes from (seed, class, number) alone.
+
+    Attributes
+    ----------
+    options : SamplingOptions
+    size : int
+        Side of the images in pixels.
+    facts : GeneratorFacts
+    """
 
     def __init__(
         self,
@@ -93,7 +101,9 @@ class ColditGenerator:
         weak: nn.Module | None = None,
         fingerprint: str = "",
     ) -> None:
-        self._model, self._options, self._encoder, self._device = model, options, encoder, device
+        self._model, self._encoder, self._device = model, encoder, device
+        self._source, self._weak, self._fingerprint = network, weak, fingerprint
+        self.options, self.size = options, model.size
         self._network = _cached(network, options, device)
         diffusion = model.diffusion
         self._objective = make_objective(
@@ -120,10 +130,23 @@ class ColditGenerator:
                 "recipe": "coldit",
                 "weights": fingerprint,
                 "encoder": model.encoder_fingerprint,
+                "decoder": encoder.decoder_fingerprint,
                 "autoguidance": weak is not None,
                 **json.loads(json.dumps(asdict(options))),
                 "software": software(),
             },
+        )
+
+    def with_options(self, options: SamplingOptions) -> "ColditGenerator":
+        """Return the same generator with other settings of the sampler."""
+        return ColditGenerator(
+            self._model,
+            self._source,
+            self._encoder,
+            options,
+            self._device,
+            weak=self._weak,
+            fingerprint=self._fingerprint,
         )
 
     @torch.no_grad()
@@ -142,7 +165,7 @@ class ColditGenerator:
         randoms = [torch_generator_for(seed, "image", self._model.classes[label], n) for n in numbers]
         noise = torch.stack([torch.randn(size, generator=random) for random in randoms]).to(self._device)
         step_noise = None
-        if self._options.sampler == "ddpm":
+        if self.options.sampler == "ddpm":
 
             def step_noise(_: int) -> torch.Tensor:
                 return torch.stack([torch.randn(size, generator=random) for random in randoms])
@@ -152,8 +175,8 @@ class ColditGenerator:
             noise,
             torch.full((len(numbers),), label, device=self._device),
             objective=self._objective,
-            sampler=self._options.sampler,
-            steps=self._options.steps,
+            sampler=self.options.sampler,
+            steps=self.options.steps,
             guidance=self._guidance,
             step_noise=step_noise,
         )

@@ -114,8 +114,12 @@ def _keys(kind: type) -> list[str]:
     """Return all dotted keys of a dataclass."""
     keys = []
     for name, hint in get_type_hints(kind).items():
-        keys += [f"{name}.{key}" for key in _keys(hint)] if dataclasses.is_dataclass(hint) else [name]
+        keys += [f"{name}.{key}" for key in _keys(hint)] if _is_section(hint) else [name]
     return keys
+
+
+def _is_section(hint: Any) -> bool:
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
 
 
 def _fill(kind: type[C], values: dict[str, Any], section: str) -> C:

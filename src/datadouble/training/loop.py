@@ -139,7 +139,7 @@ class Trainer:
         options = self._options
         forward = self._processes.prepare(self._network)
         if options.compile:
-            forward = torch.compile(forward)
+            forward.compile()
         started, first = time.monotonic(), self._images_seen
         self._network.train()
         with Bar("training", options.images, self._images_seen) as bar:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datadouble.cohort.phantom.tissue import look_up, texture
+from datadouble.cohort.phantom.tissue import look_up, texture, white_field
 
 LEXICON: dict[str, tuple[str, ...]] = {
     "shape": ("oval", "round", "irregular"),
@@ -131,25 +131,25 @@ def _outline(lesion: Lesion, generator: np.random.Generator) -> np.ndarray:
         total = np.zeros_like(angle)
         for order in orders:
             phase = patient.uniform(0, 2 * np.pi) + generator.normal(0, 0.35)
-            total += patient.normal(0, strength) * np.cos(order * angle + phase)
+            total += patient.normal(0, strength * 2 / order) * np.cos(order * angle + phase)
         return total
 
     irregular = lesion.terms["shape"] == "irregular"
-    radius += waves(range(2, 6), 0.11 if irregular else 0.018)
+    radius += waves(range(2, 8), 0.085 if irregular else 0.02)
     margin = lesion.terms["margin"]
     if margin == "angular":
         corners = int(patient.integers(5, 8))
         offset = patient.uniform(0, 2 * np.pi)
-        sector = np.mod(angle + 0.25 * waves(range(1, 3), 1.0) + offset, 2 * np.pi / corners) - np.pi / corners
+        sector = np.mod(angle + 0.25 * waves(range(1, 3), 0.6) + offset, 2 * np.pi / corners) - np.pi / corners
         radius *= 0.92 * np.cos(np.pi / corners) / np.cos(sector) + 0.12
     elif margin == "microlobulated":
         count = int(patient.integers(9, 14))
-        radius *= 0.9 + 0.17 * np.abs(np.sin(0.5 * count * angle + waves(range(1, 4), 0.5)))
+        radius *= 0.9 + 0.17 * np.abs(np.sin(0.5 * count * angle + waves(range(1, 4), 0.3)))
     elif margin == "spiculated":
         for _ in range(int(patient.integers(11, 17))):
             centre, width = patient.uniform(0, 2 * np.pi), patient.uniform(0.05, 0.11)
             turn = np.angle(np.exp(1j * (angle - centre - generator.normal(0, 0.05))))
-            radius += patient.uniform(0.12, 0.42) * np.exp(-np.abs(turn) / width)
+            radius += patient.uniform(0.06, 0.26) * np.exp(-np.abs(turn) / width)
     return np.maximum(radius, 0.45).astype(np.float32)
 
 
@@ -190,7 +190,7 @@ def cut(lesion: Lesion, generator: np.random.Generator, x: np.ndarray, z: np.nda
     mean = 0.5 * (half_width + half_height)
     inside = np.clip(0.5 - (radius - 1) * np.float32(mean / width[margin]), 0, 1)
     inside = inside * inside * (3 - 2 * inside)
-    strength = {"circumscribed": -0.5, "microlobulated": -0.25, "spiculated": 0.35}.get(margin, 0.0)
+    strength = {"circumscribed": -0.4, "microlobulated": -0.25, "spiculated": 0.35}.get(margin, 0.0)
     pull = np.float32(strength) * np.exp(-((np.maximum(radius, 1) - 1) / 0.55) ** 2)
     return LesionCut(lesion, inside, radius <= 1, radius, pull, dx, dz)
 
@@ -205,21 +205,21 @@ def apply(
     pattern = terms["echo_pattern"]
     inner = np.full_like(level_db, lesion.echo_db)
     if pattern != "anechoic":
-        coarse = look_up(texture(generator, 0.6, 1.0), cut_.z, cut_.x)
+        coarse = look_up(texture(white_field(generator), 0.6, 1.0), cut_.z, cut_.x)
         inner += {"heterogeneous": 5.0, "complex cystic and solid": 2.5}.get(pattern, 1.2) * coarse
         if pattern == "complex cystic and solid":
-            pockets = look_up(texture(generator, 1.2, 1.6), cut_.z, cut_.x)
+            pockets = look_up(texture(white_field(generator), 1.2, 1.6), cut_.z, cut_.x)
             inner -= 26 * np.clip((pockets - 0.1) * 4, 0, 1)
         elif pattern == "heterogeneous":
-            inner += 8 * np.clip(look_up(texture(generator, 0.35, 1.3), cut_.z, cut_.x) - 0.9, 0, 1)
+            inner += 8 * np.clip(look_up(texture(white_field(generator), 0.35, 1.3), cut_.z, cut_.x) - 0.9, 0, 1)
     else:
         # Reverberation of the front wall fills the upper part of a cyst with haze.
         front = np.clip(-cut_.z / np.float32(lesion.half_height), 0, 1)
         inner += 16 * front**2
     outside = level_db
     if terms["halo"] == "present":
-        ring = np.exp(-(((radius - 1.22) * mean / 1.5) ** 2)) * (radius > 0.9)
-        outside = outside + (np.float32(9.0) - outside) * np.clip(1.1 * ring, 0, 1) + 2.0 * ring
+        ring = np.exp(-(((radius - 1.3) * mean / 1.7) ** 2)) * (radius > 0.9)
+        outside = outside + (np.float32(12.0) - outside) * np.clip(1.2 * ring, 0, 1) + 1.5 * ring
     level = outside + inside * (inner - outside)
     if terms["margin"] == "circumscribed":
         facing = np.abs(cut_.z) / np.hypot(cut_.x, cut_.z).clip(0.1)
@@ -239,15 +239,19 @@ def apply(
 
 def _spicules(lesion_cut: LesionCut, level: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Draw dark strands that run from the mass into the tissue, each beside a bright one."""
-    angle = np.arctan2(lesion_cut.z, lesion_cut.x)
-    distance = np.hypot(lesion_cut.x, lesion_cut.z)
-    reach = np.clip(1.9 - lesion_cut.radius, 0, 0.9) / 0.9 * (lesion_cut.radius > 0.85)
+    near = np.nonzero((lesion_cut.radius > 0.85) & (lesion_cut.radius < 2.0))
+    x, z = lesion_cut.x[near], lesion_cut.z[near]
+    angle, distance = np.arctan2(z, x), np.hypot(x, z)
+    reach = np.clip((2.0 - lesion_cut.radius[near]) / 0.9, 0, 1)
+    change = np.zeros_like(x)
     for _ in range(int(generator.integers(8, 14))):
         centre, width = generator.uniform(-np.pi, np.pi), generator.uniform(0.3, 0.6)
         turn = np.float32(centre) - angle
         turn -= np.float32(2 * np.pi) * np.round(turn / np.float32(2 * np.pi))
         across = turn * distance / np.float32(width)
-        level = level + reach * (-9 * np.exp(-(across**2)) + 5 * np.exp(-((np.abs(across) - 1.8) ** 2)))
+        change += -12 * np.exp(-(across**2)) + 5 * np.exp(-((np.abs(across) - 1.8) ** 2))
+    level = level.copy()
+    level[near] += reach * change
     return level
 
 

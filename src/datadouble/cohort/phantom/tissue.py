@@ -8,33 +8,34 @@ from dataclasses import dataclass
 import numpy as np
 
 FIELD_MM = 60.0  # textures repeat after this length
-_FIELD_PIXELS = 384
+_FIELD_PIXELS = 480  # 0.125 mm each: half of the shortest pulse, so that the nearest pixel will do
 
 
-def texture(generator: np.random.Generator, depth_mm: float, width_mm: float) -> np.ndarray:
+def white_field(generator: np.random.Generator) -> np.ndarray:
+    """Return white noise from which `texture` makes a texture."""
+    return generator.standard_normal((_FIELD_PIXELS, _FIELD_PIXELS), dtype=np.float32)
+
+
+def texture(white: np.ndarray, depth_mm: float, width_mm: float) -> np.ndarray:
     """Return periodic Gaussian noise of unit variance, float32, with the given correlation lengths (1 sigma, mm)."""
-    from scipy.ndimage import gaussian_filter
+    from scipy import fft
 
-    white = generator.standard_normal((_FIELD_PIXELS, _FIELD_PIXELS), dtype=np.float32)
-    scale = _FIELD_PIXELS / FIELD_MM
-    smooth = gaussian_filter(white, (depth_mm * scale, width_mm * scale), mode="wrap", truncate=3.0)
+    pixel = FIELD_MM / _FIELD_PIXELS
+    rows = np.exp(-0.5 * (2 * np.pi * depth_mm * fft.fftfreq(_FIELD_PIXELS, pixel)) ** 2).astype(np.float32)
+    columns = np.exp(-0.5 * (2 * np.pi * width_mm * fft.rfftfreq(_FIELD_PIXELS, pixel)) ** 2).astype(np.float32)
+    spectrum = fft.rfft2(white)
+    spectrum *= rows[:, None] * columns
+    spectrum[0, 0] = 0
+    smooth = fft.irfft2(spectrum, s=white.shape)
     return smooth / smooth.std()
 
 
 def look_up(field: np.ndarray, z: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Return a periodic texture at depths `z` and positions `x` (mm, same shape), bilinear."""
+    """Return a periodic texture at depths `z` and positions `x` (mm, same shape)."""
     scale = np.float32(_FIELD_PIXELS / FIELD_MM)
-    row, column = z * scale, x * scale
-    row0, column0 = np.floor(row), np.floor(column)
-    fr, fc = row - row0, column - column0
-    i0, j0 = row0.astype(np.int32) % _FIELD_PIXELS, column0.astype(np.int32) % _FIELD_PIXELS
-    i1, j1 = (i0 + 1) % _FIELD_PIXELS, (j0 + 1) % _FIELD_PIXELS
-    flat = field.ravel()
-    i0 *= _FIELD_PIXELS
-    i1 *= _FIELD_PIXELS
-    top = flat[i0 + j0] * (1 - fc) + flat[i0 + j1] * fc
-    bottom = flat[i1 + j0] * (1 - fc) + flat[i1 + j1] * fc
-    return top * (1 - fr) + bottom * fr
+    row = (z * scale).astype(np.int32) % _FIELD_PIXELS
+    column = (x * scale + np.float32(_FIELD_PIXELS)).astype(np.int32) % _FIELD_PIXELS
+    return field.ravel().take(row * _FIELD_PIXELS + column)
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def draw_anatomy(generator: np.random.Generator) -> Anatomy:
         tilt=g.normal(0, 0.05),
         gland_echo=g.uniform(6, 10.5),
         islands=g.uniform(-0.9, 0.4),
-        fibres=g.uniform(2.0, 4.5),
+        fibres=g.uniform(3.0, 6.0),
         scallop=g.uniform(0.5, 2.2),
         ligaments=g.uniform(5, 11),
         lobule=g.uniform(1.3, 2.6),
@@ -102,9 +103,8 @@ def draw_plane(anatomy: Anatomy, generator: np.random.Generator) -> Plane:
     shift = int(generator.integers(_FIELD_PIXELS))
 
     def mix(depth_mm: float, width_mm: float) -> np.ndarray:
-        own, new = texture(patient, depth_mm, width_mm), texture(generator, depth_mm, width_mm)
-        mixed = np.cos(angle) * own + np.sin(angle) * new
-        return np.roll(mixed, shift, axis=1).astype(np.float32)
+        white = np.float32(np.cos(angle)) * white_field(patient) + np.float32(np.sin(angle)) * white_field(generator)
+        return np.roll(texture(white, depth_mm, width_mm), shift, axis=1)
 
     waves = np.empty((6, 4, 3), np.float32)
     number = 2 * np.pi / np.array([55, 27, 14, 8])
@@ -114,7 +114,7 @@ def draw_plane(anatomy: Anatomy, generator: np.random.Generator) -> Plane:
     lobule = anatomy.lobule
     return Plane(
         lobules=mix(lobule * 0.62, lobule * 1.5),
-        fibres=mix(0.22, 2.0),
+        fibres=mix(0.24, 2.2),
         islands=mix(0.9, 2.1),
         striae=mix(0.16, 6.0),
         waves=waves,
@@ -123,9 +123,26 @@ def draw_plane(anatomy: Anatomy, generator: np.random.Generator) -> Plane:
     )
 
 
-def _interface(plane: Plane, index: int, x: np.ndarray) -> np.ndarray:
-    amplitude, number, phase = plane.waves[index].T
-    return np.sum(amplitude * np.sin(x[..., None] * number + phase), axis=-1) + plane.tilt * x
+_TABLE_MM, _TABLE_STEP = 45.0, 0.05  # curves are tabulated from -45 to 45 mm
+
+
+class _Curves:
+    """The interfaces' waves at positions `x`: looked up, since sines of whole pictures are slow."""
+
+    def __init__(self, plane: Plane, x: np.ndarray) -> None:
+        self.line = np.arange(-_TABLE_MM, _TABLE_MM, _TABLE_STEP, dtype=np.float32)
+        self._plane = plane
+        self._index = np.clip((x + np.float32(_TABLE_MM)) / np.float32(_TABLE_STEP), 0, len(self.line) - 1).astype(np.int32)
+
+    def wave(self, number: int) -> np.ndarray:
+        """Return interface `number` along the table."""
+        amplitude, frequency, phase = self._plane.waves[number].T
+        waves = np.sum(amplitude * np.sin(self.line[:, None] * frequency + phase), axis=-1)
+        return waves + np.float32(self._plane.tilt) * self.line
+
+    def at_pixels(self, curve: np.ndarray) -> np.ndarray:
+        """Return a curve given along the table at every pixel, (H, W) float32."""
+        return curve.astype(np.float32).take(self._index)
 
 
 def _above(z: np.ndarray, border: np.ndarray, width: float) -> np.ndarray:
@@ -149,27 +166,27 @@ class Echoes:
 def echoes(anatomy: Anatomy, plane: Plane, x: np.ndarray, z: np.ndarray) -> Echoes:
     """Return the echoes of the tissue at positions `x` and depths `z`: mm, float32, both (H, W)."""
     a = anatomy
-    xs = x[0] if np.ptp(x[:, :1]) == 0 else x  # without a lesion, the interfaces are functions of x alone
-
-    def border(index: int, depth: float, relief: float) -> np.ndarray:
-        curve = depth + relief * _interface(plane, index, xs)
-        return np.broadcast_to(curve, x.shape).astype(np.float32)
-
-    skin = border(0, a.skin, 0.12)
-    scalloped = a.scallop * np.abs(np.sin(_interface(plane, 1, xs) * 0.8 + 2 * np.pi * xs / (7 + 2 * a.lobule)))
-    fat = border(1, a.skin + a.fat, 0.9) - scalloped.astype(np.float32)
-    gland = border(2, a.skin + a.fat + a.gland, 0.6)
-    retro = np.maximum(gland + 0.3, border(3, a.skin + a.fat + a.gland + a.retromammary, 0.5))
-    muscle = retro + border(4, a.muscle, 0.25) - np.float32(plane.tilt) * x
-    fat = np.minimum(np.maximum(fat, skin + 0.5), gland - 0.8)
+    curves = _Curves(plane, x)
+    line = curves.line
+    skin_line = a.skin + 0.12 * curves.wave(0)
+    gland_line = a.skin + a.fat + a.gland + 0.6 * curves.wave(2)
+    scallops = a.scallop * np.abs(np.sin(0.8 * curves.wave(1) + 2 * np.pi * line / (7 + 2 * a.lobule)))
+    fat_line = a.skin + a.fat + 0.9 * curves.wave(1) - scallops
+    fat_line = np.minimum(np.maximum(fat_line, skin_line + 0.5), gland_line - 0.8)
+    retro_line = a.skin + a.fat + a.gland + a.retromammary + 0.5 * curves.wave(3)
+    retro_line = np.maximum(gland_line + 0.3, retro_line)
+    muscle_line = retro_line + a.muscle + 0.25 * curves.wave(4)
+    skin, fat, gland, retro, muscle = (
+        curves.at_pixels(curve) for curve in (skin_line, fat_line, gland_line, retro_line, muscle_line)
+    )
 
     lobules = look_up(plane.lobules, z, x)
     fibres = look_up(plane.fibres, z + 0.35 * lobules, x)
     islands = look_up(plane.islands, z, x)
     striae = look_up(plane.striae, z - retro * 0.9, x)
 
-    septa = np.exp(-((lobules / 0.13) ** 2))
-    fat_db = -1.0 + 1.2 * islands + np.float32(a.ligaments) * septa + 1.6 * np.maximum(fibres, 0)
+    septa = np.exp(-((lobules / 0.2) ** 2)) * np.clip(0.55 + 0.5 * fibres, 0, 1.3)
+    fat_db = -1.0 + 1.2 * islands + np.float32(a.ligaments) * septa + 2.4 * np.maximum(fibres, 0)
     pockets = np.clip((islands - np.float32(1.1 + a.islands)) * 2.5 + 0.5, 0, 1)
     gland_db = np.float32(a.gland_echo) + np.float32(a.fibres) * fibres + 2.0 * islands - 9.0 * pockets
     retro_db = -2.5 + 1.2 * islands + 5.0 * np.exp(-((lobules / 0.12) ** 2))
@@ -184,19 +201,19 @@ def echoes(anatomy: Anatomy, plane: Plane, x: np.ndarray, z: np.ndarray) -> Echo
     level = _blend(level, np.float32(8.0) + 2 * fibres, _above(z, skin, 0.25))
 
     broken = np.clip(0.75 + 0.5 * islands, 0.15, 1.6)  # interfaces shine where they face the beam, so in pieces
-    specular = 3.5 * _line(z, skin, 0.13) + 5.0 * _line(z, np.float32(0.25), 0.16)
+    specular = (1.2 + 2.0 * np.abs(fibres)) * _line(z, skin, 0.13) + 2.5 * _line(z, np.float32(0.25), 0.16)
     specular += broken * (1.7 * _line(z, fat, 0.14) + 2.4 * _line(z, retro, 0.16) + 1.3 * _line(z, gland, 0.15))
     specular += broken * 2.2 * _line(z, muscle, 0.2)
     excess = np.zeros_like(z)
     if a.deep == "pleura":
         pleura = muscle + 1.6
-        specular += 7.0 * _line(z, pleura, 0.22) + 2.5 * _line(z, pleura + 3.2, 0.35)
+        specular += (1.5 + 3.0 * broken) * _line(z, pleura, 0.3) + 1.2 * broken * _line(z, pleura + 3.2, 0.35)
         excess += np.where(z > pleura, np.float32(0.5), np.float32(0))
     elif a.deep == "ribs":
         across = np.abs(x - np.float32(plane.rib_x)) / 6.5
         surface = muscle + 0.8 + 2.2 * across**2
         hit = np.clip((1 - across) * 4, 0, 1)
-        specular += hit * 8.0 * _line(z, surface, 0.25)
+        specular += hit * (1.5 + 3.0 * broken) * _line(z, surface, 0.35)
         excess += hit * np.where(z > surface + 0.4, np.float32(3.0), np.float32(0))
     return Echoes(level.astype(np.float32), specular.astype(np.float32), excess.astype(np.float32))
 

@@ -12,7 +12,7 @@ from datadouble.randomness import generator_for
 CLASSES = lesions.CLASSES
 MASK_CLASSES = ("background", "lesion")
 DESCRIPTORS = (*lesions.LEXICON, "density")
-_LEAST_GRID = 320  # pixels; smaller pictures are made on this grid and reduced, as scans are
+_LEAST_GRID = 256  # pixels; smaller pictures are made on this grid and reduced, as scans are
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Scanner:
 
 
 SCANNERS = (
-    Scanner("linear compound 12 MHz", "centre-1", Beam(0.24, 0.48, 14, 0.4), 3, 58, 19, 1.35, 0.06, 0.3, -31),
-    Scanner("linear classic 10 MHz", "centre-2", Beam(0.34, 0.66, 16, 0.5), 1, 50, 14, 1.1, 0.10, 0.0, -27),
-    Scanner("linear harmonic 14 MHz", "centre-3", Beam(0.22, 0.42, 12, 0.45), 2, 62, 19, 1.5, 0.03, 0.5, -33),
+    Scanner("linear compound 12 MHz", "centre-1", Beam(0.26, 0.54, 14, 0.4), 3, 62, 27, 1.55, 0.05, 0.3, -30),
+    Scanner("linear classic 10 MHz", "centre-2", Beam(0.30, 0.64, 16, 0.4), 1, 47, 21, 1.15, 0.07, 0.0, -27),
+    Scanner("linear harmonic 14 MHz", "centre-3", Beam(0.22, 0.46, 12, 0.4), 2, 60, 27, 1.6, 0.03, 0.5, -32),
 )
 
 
@@ -68,10 +68,10 @@ def _draw_setting(generator: np.random.Generator) -> Setting:
     g = generator
     return Setting(
         scanner=SCANNERS[int(g.choice(len(SCANNERS), p=[0.4, 0.35, 0.25]))],
-        gain_db=float(g.normal(0, 2.2)),
+        gain_db=float(g.normal(-5, 2.8)),
         depth_mm=float(g.uniform(30, 42)),
         width_mm=float(g.uniform(36, 40)),
-        slope_db=float(g.uniform(2, 13)),
+        slope_db=float(g.uniform(4, 17)),
         focus_bump_db=float(g.uniform(0, 4)),
     )
 
@@ -203,12 +203,15 @@ def _render(
     noise = gaussian_filter(noise, (0.06 / pixel[0], 0.16 / pixel[1]))
     echo = np.hypot(echo, noise * _amplitude(scanner.noise_db + 9 * depth))
     decibel = 20 * np.log10(echo + np.float32(1e-6)) + np.float32(setting.gain_db)
+    # Scanners smooth what they show; it softens the deep nulls of speckle, which the logarithm makes too prominent.
+    decibel = gaussian_filter(decibel, (0.05 / pixel[0], 0.13 / pixel[1]))
     grey = 1 + (decibel - scanner.top_db) / np.float32(scanner.dynamic_range_db)
     if scanner.edge:
         grey += np.float32(scanner.edge) * (grey - gaussian_filter(grey, 0.35 / pixel[0]))
     grey = np.clip(grey, 0, 1) ** np.float32(scanner.curve)
+    grey += np.float32(0.012) * generator.standard_normal(grey.shape, dtype=np.float32)
     grey = scanner.black + (1 - scanner.black) * grey
-    return np.round(255 * grey).astype(np.uint8)
+    return np.round(255 * np.clip(grey, 0, 1)).astype(np.uint8)
 
 
 def _amplitude(decibel: np.ndarray) -> np.ndarray:

@@ -1,0 +1,17 @@
+"""``datadouble demo``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from datadouble.cli.output import say
+
+
+def demo(
+    out: Annotated[Path, typer.Argument(help="The folder for all that it makes.")] = Path("demo"),
+) -> None:
+    """Simulated scans, a generator, a double and its report, in minutes and without a download."""
+    from datadouble.demo import run_demo
+
+    say(f"the report: {run_demo(out, say=say)}")

@@ -1,0 +1,68 @@
+"""The whole way on simulated scans: cohort, check, split, fit, generate, report."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from datadouble.errors import DataDoubleError
+
+PATIENTS = 200
+PER_CLASS = 60
+STEPS = 5
+
+
+def run_demo(out: Path | str, *, say: Callable[[str], None] = lambda _: None) -> Path:
+    """Run the demo in the folder `out`, or go on where an earlier call was cut off.
+
+    Parameters
+    ----------
+    say
+        Gets a line of text for the user now and then.
+
+    Returns
+    -------
+    pathlib.Path
+        The report, an HTML file.
+
+    Raises
+    ------
+    DataDoubleError
+        When `out` holds something else, or the simulated cohort has an error.
+    """
+    from datadouble import recipes
+    from datadouble.audit.report import first_report
+    from datadouble.cohort import Cohort
+    from datadouble.cohort.phantom.cohort import make_phantom_cohort
+    from datadouble.cohort.split import split_cohort
+
+    out = Path(out)
+    cohort, run, double, report = (out / name for name in ("cohort", "run", "double", "report"))
+    began = time.monotonic()
+
+    def step(number: int, text: str) -> None:
+        say(f"[{number}/{STEPS}, {time.monotonic() - began:.0f} s] {text}")
+
+    step(1, "simulating breast ultrasound scans: normal, and BI-RADS 2 to 5")
+    if not (cohort / "cohort.json").is_file():
+        make_phantom_cohort(cohort, patients=PATIENTS)
+    step(2, "checking the cohort and splitting its patients")
+    _refuse_errors(cohort)
+    split_cohort(cohort)
+    step(3, "training CoLDiT on the train split")
+    recipes.fit("coldit", cohort, run, preset="demo", say=say)
+    step(4, "drawing the double")
+    recipes.generate(run, double, per_class=PER_CLASS, say=say)
+    step(5, "measuring the double against the simulated scans")
+    first_report(Cohort.open(double), Cohort.open(cohort), report, run=run)
+    say(f"done in {time.monotonic() - began:.0f} s")
+    return report / "report.html"
+
+
+def _refuse_errors(cohort: Path) -> None:
+    from datadouble.cohort.check import check
+
+    errors = [problem for problem in check(cohort) if problem.severity == "error"]
+    if errors:
+        raise DataDoubleError(
+            "the simulated cohort has errors", where=cohort.name, found="; ".join(map(str, errors[:5]))
+        )

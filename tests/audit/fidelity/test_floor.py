@@ -1,0 +1,40 @@
+"""The real-against-real floor keeps patients apart and sizes equal."""
+
+import numpy as np
+import pytest
+
+from datadouble.audit.fidelity import real_floor
+
+
+def test_halves_share_no_patient_and_are_equal():
+    groups = np.repeat(np.arange(15), [1, 2, 3, 4, 5] * 3)
+    features = groups[:, None].astype(float)  # the feature is the patient
+    seen = []
+
+    def metric(first, second):
+        assert not set(first.ravel()) & set(second.ravel())
+        assert len(first) == len(second)
+        seen.append(len(first))
+        return 1.0
+
+    floor = real_floor(features, groups=groups, repeats=20, metric=metric)
+    assert floor.value == 1.0
+    assert floor.between == "halves"
+    assert floor.n == min(seen) >= 15  # 45 pictures, nearly half
+
+
+def test_two_splits_at_the_size_asked_for():
+    rng = np.random.default_rng(0)
+    floor = real_floor(rng.normal(size=(90, 3)), 40, other=rng.normal(size=(60, 3)), repeats=5)
+    assert (floor.n, floor.between, floor.repeats) == (40, "splits", 5)
+    assert floor.low <= floor.value <= floor.high
+
+
+def test_the_floor_falls_with_n():
+    x = np.random.default_rng(1).normal(size=(2000, 8))
+    assert real_floor(x, 50, repeats=5).value > 3 * real_floor(x, 1000, repeats=5).value
+
+
+def test_one_patient_has_no_floor():
+    with pytest.raises(ValueError, match="two patients"):
+        real_floor(np.ones((4, 2)), groups=np.zeros(4))
