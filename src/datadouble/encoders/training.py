@@ -199,5 +199,7 @@ class AutoencoderTrainer:
     def _update_average(self) -> None:
         half_life = min(self.options.ema_images, 0.1 * self.images_seen)
         decay = 0.5 ** (self.options.batch / max(half_life, 1e-8))
-        for name, value in self.network.state_dict().items():
+        trained = self.network.decoder if self.options.decoder_only else self.network
+        prefix = "decoder." if self.options.decoder_only else ""  # the rest stays, to the bit
+        for name, value in trained.state_dict(prefix=prefix).items():
             self.average[name].lerp_(value, 1 - decay)

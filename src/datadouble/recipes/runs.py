@@ -12,8 +12,8 @@ import numpy as np
 
 from datadouble import files
 from datadouble.cohort import Cohort
+from datadouble.cohort.split import units_of
 from datadouble.errors import DataDoubleError
-from datadouble.randomness import generator_for
 from datadouble.recipes.config import build, read_config, read_preset, to_toml
 
 C = TypeVar("C")
@@ -168,36 +168,20 @@ def choose_material(cohort: Cohort, classes: Sequence[str], validation_share: fl
 
 
 def _validation_rows(train: Cohort, share: float, seed: int) -> np.ndarray:
-    """Choose whole patients (and look-alike groups) until `share` of the images is reached; never a whole class."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    count = len(train)
-    keys = [f"p{patient}" if patient else f"i{row}" for row, patient in enumerate(train.table["patient_id"])]
-    twins = [f"d{group}" if group else f"i{row}" for row, group in enumerate(train.table["duplicate_group"])]
-    names = {name: i for i, name in enumerate(dict.fromkeys([*keys, *twins]))}
-    ends = np.array([[names[a], names[b]] for a, b in zip(keys, twins, strict=True)])
-    graph = coo_array((np.ones(count), (ends[:, 0], ends[:, 1])), shape=(len(names), len(names)))
-    component = connected_components(graph, directed=False)[1][ends[:, 0]]
-    labels = train.table["label"].to_numpy()
-    held_out, wanted = np.zeros(count, dtype=bool), round(share * count)
-    # In the order of a hash of the group's first image: the same patients whatever the order of the rows.
-    first: dict[int, str] = {}
-    for c, image_id in zip(component.tolist(), train.table["image_id"], strict=True):
-        first[c] = min(first.get(c, str(image_id)), str(image_id))
-    for c in sorted(first, key=lambda c: files.fingerprint(str(seed), first[c])):
+    """Choose whole patients (and look-alike groups) up to `share` of the images; never a whole class."""
+    labels, ids = train.table["label"].to_numpy(), [str(image_id) for image_id in train.table["image_id"]]
+    # In the order of a hash of the unit's first image: the same patients whatever the order of the rows.
+    units = sorted(
+        units_of(train.table), key=lambda rows: files.fingerprint(str(seed), min(ids[row] for row in rows))
+    )
+    held_out, wanted = np.zeros(len(train), dtype=bool), round(share * len(train))
+    for unit in units:
+        if held_out.sum() + len(unit) > wanted:
+            continue
+        left = ~held_out
+        left[unit] = False
+        if all((labels[left] == name).sum() >= MINIMUM_PER_CLASS for name in set(labels[unit])):
+            held_out[unit] = True
         if held_out.sum() >= wanted:
             break
-        rows = component == c
-        left = ~held_out & ~rows
-        fits = held_out.sum() + rows.sum() <= wanted
-        if fits and all(
-            (labels[left] == name).sum() >= MINIMUM_PER_CLASS for name in np.unique(labels[rows])
-        ):
-            held_out |= rows
-    if not held_out.any() and share > 0:
-        random = generator_for(seed, "validation")
-        held_out[component == component[random.integers(count)]] = (
-            count > len(np.unique(labels)) * MINIMUM_PER_CLASS
-        )
     return held_out

@@ -70,7 +70,9 @@ def _words(layer: _Layer, lesion: np.ndarray, tone: int, generator: np.random.Ge
     tallest = height - step * len(lines) - 2
     rows = np.nonzero(lesion.any(axis=1))[0]
     low = int(rows[-1]) + 4 if len(rows) else height // 2
-    top = int(generator.integers(low, tallest + 1)) if low <= tallest else 2  # below the lesion, else at the top
+    top = (
+        int(generator.integers(low, tallest + 1)) if low <= tallest else 2
+    )  # below the lesion, else at the top
     left = generator.uniform(0.05, 0.4)
     for number, text in enumerate(lines):
         length = font.getlength(text)
@@ -101,9 +103,9 @@ def _calipers(layer: _Layer, lesion: np.ndarray, tone: int, generator: np.random
             length = max(abs(last[0] - first[0]), abs(last[1] - first[1]))
             places = np.arange(2 * arm, length - arm, 2 * arm)
             drawn = np.zeros_like(layer.lit)
-            drawn[
-                first[0] + places * (last[0] > first[0]), first[1] + places * (last[1] > first[1])
-            ] = round(0.8 * tone)
+            drawn[first[0] + places * (last[0] > first[0]), first[1] + places * (last[1] > first[1])] = round(
+                0.8 * tone
+            )
             layer.note("line", drawn)
 
 
@@ -115,5 +117,7 @@ def _ruler(layer: _Layer, tone: int, generator: np.random.Generator) -> None:
     drawn = np.zeros_like(layer.lit)
     for number, row in enumerate(np.arange(2, height - 2, spacing).astype(int)):
         length = max(2, round(height * (0.022 if number % 2 == 0 else 0.012)))
-        drawn[row, sorted((column, column + inward * length))[0] : max(column, column + inward * length) + 1] = tone
+        drawn[
+            row, sorted((column, column + inward * length))[0] : max(column, column + inward * length) + 1
+        ] = tone
     layer.note("ruler", drawn)

@@ -205,10 +205,14 @@ def _lungs(canvas: Canvas, chest: Chest, generator: np.random.Generator) -> None
     canvas.paint(-95, _thorax(canvas, chest))
     depth = chest.half_depth - 0.55 * chest.fat - chest.muscle - 9
     places = np.linspace(-depth, depth * 0.95, 6)
-    right, left = (np.array(side) * (chest.heart if chest.level == "heart" else 1.0) for side in _PROFILES[chest.level])
+    right, left = (
+        np.array(side) * (chest.heart if chest.level == "heart" else 1.0) for side in _PROFILES[chest.level]
+    )
     right, left = right * generator.uniform(0.95, 1.05, 6), left * generator.uniform(0.95, 1.05, 6)
     rows = canvas.y[:, 0]
-    width = np.where(canvas.x < 0, _smooth(rows, places, right)[:, None], _smooth(rows, places, left)[:, None])
+    width = np.where(
+        canvas.x < 0, _smooth(rows, places, right)[:, None], _smooth(rows, places, left)[:, None]
+    )
     spine = canvas.ellipse(0, _spine_depth(chest), 24, 30)
     lungs = _thorax(canvas, chest, 1.5) * canvas.soft(np.abs(canvas.x) - width) * (1 - spine)
     gravity = 45 * (canvas.y / chest.half_depth)  # blood sinks to the back
@@ -319,7 +323,9 @@ def _acquire(hu: np.ndarray, centre: Centre, body: np.ndarray, generator: np.ran
 
     rows, columns = hu.shape
     pixel = FIELD_MM / rows
-    frequency = np.hypot(fft.fftfreq(rows, pixel)[:, None], fft.rfftfreq(columns, pixel)[None]).astype(np.float32)
+    frequency = np.hypot(fft.fftfreq(rows, pixel)[:, None], fft.rfftfreq(columns, pixel)[None]).astype(
+        np.float32
+    )
     kernel = np.exp(-((frequency / centre.cutoff) ** 2))
     blurred = fft.irfft2(fft.rfft2(hu.astype(np.float32)) * kernel, s=hu.shape)
     white = generator.standard_normal(hu.shape, dtype=np.float32)

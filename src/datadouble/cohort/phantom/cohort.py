@@ -76,12 +76,15 @@ def make_phantom_cohort(
         contains_real_pixels=False,
     )
     counts = [
-        int(generator_for(seed, kind, "pictures", patient).integers(least, most + 1)) for patient in range(patients)
+        int(generator_for(seed, kind, "pictures", patient).integers(least, most + 1))
+        for patient in range(patients)
     ]
     pictures = [(patient, picture) for patient, count in enumerate(counts) for picture in range(count)]
     with CohortWriter(path, info, overwrite=overwrite) as writer:
         jobs = [(number, *job) for number, job in enumerate(pictures) if not writer.has(f"scan-{number:06d}")]
-        for number, patient, picture in track(jobs, "simulating scans", len(pictures), len(pictures) - len(jobs)):
+        for number, patient, picture in track(
+            jobs, "simulating scans", len(pictures), len(pictures) - len(jobs)
+        ):
             label = chosen[patient % len(chosen)]
             scan = draw(kind, patient, picture, label, size=size, seed=seed, annotations=annotations)
             extra = dict(scan.descriptors)

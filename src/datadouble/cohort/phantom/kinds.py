@@ -67,7 +67,10 @@ def phantom(kind: str) -> Phantom:
     """
     if kind not in KINDS:
         raise DataDoubleError(
-            "there is no such kind of phantom", where="kind", found=repr(kind), remedy=suggest(kind, list(KINDS))
+            "there is no such kind of phantom",
+            where="kind",
+            found=repr(kind),
+            remedy=suggest(kind, list(KINDS)),
         )
     return KINDS[kind]
 
@@ -105,5 +108,7 @@ def draw(
     scan = phantom(kind).draw(patient, picture, label, size=size, seed=seed)
     if not annotations:
         return scan
-    image, found = annotate(scan.image, scan.mask, generator_for(seed, kind, "annotations", patient, label, picture))
+    image, found = annotate(
+        scan.image, scan.mask, generator_for(seed, kind, "annotations", patient, label, picture)
+    )
     return replace(scan, image=image, annotations=found)

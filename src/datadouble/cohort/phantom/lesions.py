@@ -10,7 +10,14 @@ LEXICON: dict[str, tuple[str, ...]] = {
     "shape": ("oval", "round", "irregular"),
     "margin": ("circumscribed", "indistinct", "angular", "microlobulated", "spiculated"),
     "orientation": ("parallel", "not parallel"),
-    "echo_pattern": ("anechoic", "hyperechoic", "complex cystic and solid", "hypoechoic", "isoechoic", "heterogeneous"),
+    "echo_pattern": (
+        "anechoic",
+        "hyperechoic",
+        "complex cystic and solid",
+        "hypoechoic",
+        "isoechoic",
+        "heterogeneous",
+    ),
     "posterior_features": ("none", "enhancement", "shadowing", "combined"),
     "calcifications": ("none", "in mass"),
     "halo": ("absent", "present"),
@@ -84,8 +91,10 @@ def draw_lesion(label: str, generator: np.random.Generator, *, depth_mm: float, 
     for name, frequencies in _FREQUENCIES[label].items():
         weights = np.array(list(frequencies.values()))
         terms[name] = str(g.choice(list(frequencies), p=weights / weights.sum()))
-    size = float(np.clip(g.lognormal(np.log({"2": 6.2, "3": 6.6, "4": 6.4, "5": 6.6}[label]), 0.24), 3.6, 10.5))
-    ratio = {"oval": g.uniform(0.48, 0.72), "round": g.uniform(0.9, 1.05), "irregular": g.uniform(0.62, 0.88)}
+    size = float(
+        np.clip(g.lognormal(np.log({"2": 6.2, "3": 6.6, "4": 6.4, "5": 6.6}[label]), 0.24), 3.6, 10.5)
+    )
+    ratio = {"oval": g.uniform(0.48, 0.66), "round": g.uniform(0.9, 1.05), "irregular": g.uniform(0.62, 0.88)}
     across, along = size, size * ratio[terms["shape"]]
     if terms["shape"] == "round":
         across, along = 0.8 * across, 0.8 * along
@@ -140,7 +149,9 @@ def _outline(lesion: Lesion, generator: np.random.Generator) -> np.ndarray:
     if margin == "angular":
         corners = int(patient.integers(5, 8))
         offset = patient.uniform(0, 2 * np.pi)
-        sector = np.mod(angle + 0.25 * waves(range(1, 3), 0.6) + offset, 2 * np.pi / corners) - np.pi / corners
+        sector = (
+            np.mod(angle + 0.25 * waves(range(1, 3), 0.6) + offset, 2 * np.pi / corners) - np.pi / corners
+        )
         radius *= 0.92 * np.cos(np.pi / corners) / np.cos(sector) + 0.12
     elif margin == "microlobulated":
         count = int(patient.integers(9, 14))
@@ -186,17 +197,27 @@ def cut(lesion: Lesion, generator: np.random.Generator, x: np.ndarray, z: np.nda
     border = outline[index]
     radius = np.sqrt(u * u + v * v) / border
     margin = lesion.terms["margin"]
-    width = {"circumscribed": 0.35, "indistinct": 2.6, "spiculated": 1.0, "angular": 0.8, "microlobulated": 0.6}
+    width = {
+        "circumscribed": 0.35,
+        "indistinct": 2.6,
+        "spiculated": 1.0,
+        "angular": 0.8,
+        "microlobulated": 0.6,
+    }
     mean = 0.5 * (half_width + half_height)
     inside = np.clip(0.5 - (radius - 1) * np.float32(mean / width[margin]), 0, 1)
     inside = inside * inside * (3 - 2 * inside)
     strength = {"circumscribed": -0.4, "microlobulated": -0.25, "spiculated": 0.35}.get(margin, 0.0)
-    pull = np.float32(strength) * np.exp(-((np.maximum(radius, 1) - 1) / 0.55) ** 2)
+    pull = np.float32(strength) * np.exp(-(((np.maximum(radius, 1) - 1) / 0.55) ** 2))
     return LesionCut(lesion, inside, radius <= 1, radius, pull, dx, dz)
 
 
 def apply(
-    lesion_cut: LesionCut, level_db: np.ndarray, specular: np.ndarray, excess: np.ndarray, generator: np.random.Generator
+    lesion_cut: LesionCut,
+    level_db: np.ndarray,
+    specular: np.ndarray,
+    excess: np.ndarray,
+    generator: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Put a lesion into the tissue's maps (see `tissue.Echoes`) and return the new ones."""
     cut_, lesion, terms = lesion_cut, lesion_cut.lesion, lesion_cut.lesion.terms
@@ -211,7 +232,9 @@ def apply(
             pockets = look_up(texture(white_field(generator), 1.2, 1.6), cut_.z, cut_.x)
             inner -= 26 * np.clip((pockets - 0.1) * 4, 0, 1)
         elif pattern == "heterogeneous":
-            inner += 8 * np.clip(look_up(texture(white_field(generator), 0.35, 1.3), cut_.z, cut_.x) - 0.9, 0, 1)
+            inner += 8 * np.clip(
+                look_up(texture(white_field(generator), 0.35, 1.3), cut_.z, cut_.x) - 0.9, 0, 1
+            )
     else:
         # Reverberation of the front wall fills the upper part of a cyst with haze.
         front = np.clip(-cut_.z / np.float32(lesion.half_height), 0, 1)

@@ -63,7 +63,12 @@ def check_request(label: str, classes: tuple[str, ...], size: int) -> None:
     """
     if label not in classes:
         raise DataDoubleError(
-            "the phantom has no such class", where="label", found=repr(label), remedy=suggest(label, list(classes))
+            "the phantom has no such class",
+            where="label",
+            found=repr(label),
+            remedy=suggest(label, list(classes)),
         )
     if not 16 <= size <= 2048:
-        raise DataDoubleError("the size is out of range", where="size", found=str(size), remedy="use 16 to 2048 pixels")
+        raise DataDoubleError(
+            "the size is out of range", where="size", found=str(size), remedy="use 16 to 2048 pixels"
+        )

@@ -7,7 +7,9 @@ def smooth_noise(generator: np.random.Generator, shape: tuple[int, int], sigma: 
     """Return Gaussian noise of unit variance, float32 (H, W), with a correlation length of `sigma` pixels."""
     from scipy.ndimage import gaussian_filter
 
-    noise = gaussian_filter(generator.standard_normal(shape, dtype=np.float32), sigma, mode="wrap", truncate=3.0)
+    noise = gaussian_filter(
+        generator.standard_normal(shape, dtype=np.float32), sigma, mode="wrap", truncate=3.0
+    )
     return noise / noise.std()
 
 
@@ -36,7 +38,14 @@ class Canvas:
         return np.clip(distance / np.float32(1.5 * self.pixel_mm) + np.float32(0.5), 0, 1)
 
     def ellipse(
-        self, x: float, y: float, half_width: float, half_depth: float, *, tilt: float = 0.0, power: float = 2.0
+        self,
+        x: float,
+        y: float,
+        half_width: float,
+        half_depth: float,
+        *,
+        tilt: float = 0.0,
+        power: float = 2.0,
     ) -> np.ndarray:
         """Return a (super)ellipse, 0 to 1, float32 (H, W); its long axis turns with `tilt` from x towards y."""
         dx, dy = self.x - np.float32(x), self.y - np.float32(y)

@@ -80,7 +80,9 @@ def convolve(field: np.ndarray, beam: Beam, pixel_mm: tuple[float, float]) -> tu
     axial = _transfer(fft.fftfreq(padded, pixel_mm[0]), beam.axial_mm).astype(np.float32)
     width = beam.lateral_width(depth)[:, None]
     frequency = fft.fftfreq(columns, pixel_mm[1])[None]
-    lateral = (_transfer(frequency, width) + beam.clutter * _transfer(frequency, 4 * width)).astype(np.float32)
+    lateral = (_transfer(frequency, width) + beam.clutter * _transfer(frequency, 4 * width)).astype(
+        np.float32
+    )
 
     blurred = fft.ifft(fft.fft(field, n=padded, axis=0) * axial[:, None], axis=0)[:rows]
     blurred = fft.ifft(fft.fft(blurred, axis=1) * lateral, axis=1)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FIELD_MM = 60.0  # textures repeat after this length
-_FIELD_PIXELS = 480  # 0.125 mm each: half of the shortest pulse, so that the nearest pixel will do
+FIELD_MM = 45.0  # textures repeat after this length
+_FIELD_PIXELS = 360  # 0.125 mm each: half of the shortest pulse, so that the nearest pixel will do
 
 
 def white_field(generator: np.random.Generator) -> np.ndarray:
@@ -22,7 +22,9 @@ def texture(white: np.ndarray, depth_mm: float, width_mm: float) -> np.ndarray:
 
     pixel = FIELD_MM / _FIELD_PIXELS
     rows = np.exp(-0.5 * (2 * np.pi * depth_mm * fft.fftfreq(_FIELD_PIXELS, pixel)) ** 2).astype(np.float32)
-    columns = np.exp(-0.5 * (2 * np.pi * width_mm * fft.rfftfreq(_FIELD_PIXELS, pixel)) ** 2).astype(np.float32)
+    columns = np.exp(-0.5 * (2 * np.pi * width_mm * fft.rfftfreq(_FIELD_PIXELS, pixel)) ** 2).astype(
+        np.float32
+    )
     spectrum = fft.rfft2(white)
     spectrum *= rows[:, None] * columns
     spectrum[0, 0] = 0
@@ -63,7 +65,9 @@ def draw_anatomy(generator: np.random.Generator) -> Anatomy:
     """Draw a patient's breast; densities follow the four ACR classes, roughly as often as they occur."""
     g = generator
     density = str(g.choice(["fatty", "scattered", "heterogeneous", "dense"], p=[0.15, 0.35, 0.35, 0.15]))
-    fat, gland = {"fatty": (16, 4), "scattered": (9.5, 9), "heterogeneous": (6, 13), "dense": (3.2, 18)}[density]
+    fat, gland = {"fatty": (16, 4), "scattered": (9.5, 9), "heterogeneous": (6, 13), "dense": (3.2, 18)}[
+        density
+    ]
     return Anatomy(
         density=density,
         skin=g.uniform(1.2, 2.1),
@@ -103,7 +107,9 @@ def draw_plane(anatomy: Anatomy, generator: np.random.Generator) -> Plane:
     shift = int(generator.integers(_FIELD_PIXELS))
 
     def mix(depth_mm: float, width_mm: float) -> np.ndarray:
-        white = np.float32(np.cos(angle)) * white_field(patient) + np.float32(np.sin(angle)) * white_field(generator)
+        white = np.float32(np.cos(angle)) * white_field(patient) + np.float32(np.sin(angle)) * white_field(
+            generator
+        )
         return np.roll(texture(white, depth_mm, width_mm), shift, axis=1)
 
     waves = np.empty((6, 4, 3), np.float32)
@@ -132,7 +138,9 @@ class _Curves:
     def __init__(self, plane: Plane, x: np.ndarray) -> None:
         self.line = np.arange(-_TABLE_MM, _TABLE_MM, _TABLE_STEP, dtype=np.float32)
         self._plane = plane
-        self._index = np.clip((x + np.float32(_TABLE_MM)) / np.float32(_TABLE_STEP), 0, len(self.line) - 1).astype(np.int32)
+        self._index = np.clip(
+            (x + np.float32(_TABLE_MM)) / np.float32(_TABLE_STEP), 0, len(self.line) - 1
+        ).astype(np.int32)
 
     def wave(self, number: int) -> np.ndarray:
         """Return interface `number` along the table."""
@@ -150,7 +158,7 @@ def _above(z: np.ndarray, border: np.ndarray, width: float) -> np.ndarray:
     return np.clip((border - z) / np.float32(width) + np.float32(0.5), 0, 1)
 
 
-def _line(z: np.ndarray, border: np.ndarray, sigma: float) -> np.ndarray:
+def _line(z: np.ndarray, border: np.ndarray | float, sigma: float) -> np.ndarray:
     return np.exp(-0.5 * ((z - border) / np.float32(sigma)) ** 2)
 
 
@@ -200,9 +208,13 @@ def echoes(anatomy: Anatomy, plane: Plane, x: np.ndarray, z: np.ndarray) -> Echo
     level = _blend(level, fat_db, _above(z, fat, 0.5))
     level = _blend(level, np.float32(8.0) + 2 * fibres, _above(z, skin, 0.25))
 
-    broken = np.clip(0.75 + 0.5 * islands, 0.15, 1.6)  # interfaces shine where they face the beam, so in pieces
-    specular = (1.2 + 2.0 * np.abs(fibres)) * _line(z, skin, 0.13) + 2.5 * _line(z, np.float32(0.25), 0.16)
-    specular += broken * (1.7 * _line(z, fat, 0.14) + 2.4 * _line(z, retro, 0.16) + 1.3 * _line(z, gland, 0.15))
+    broken = np.clip(
+        0.75 + 0.5 * islands, 0.15, 1.6
+    )  # interfaces shine where they face the beam, so in pieces
+    specular = (1.2 + 2.0 * np.abs(fibres)) * _line(z, skin, 0.13) + 2.5 * _line(z, 0.25, 0.16)
+    specular += broken * (
+        1.7 * _line(z, fat, 0.14) + 2.4 * _line(z, retro, 0.16) + 1.3 * _line(z, gland, 0.15)
+    )
     specular += broken * 2.2 * _line(z, muscle, 0.2)
     excess = np.zeros_like(z)
     if a.deep == "pleura":

@@ -172,7 +172,9 @@ def _edge_shadows(lesion_cut: lesions.LesionCut, lesion: lesions.Lesion) -> np.n
     if lesion.terms["margin"] != "circumscribed":
         return np.zeros_like(lesion_cut.x)
     below = np.clip(lesion_cut.z / 2 + 0.5, 0, 1)
-    beside = np.abs(np.abs(lesion_cut.x) - np.float32(0.97 * lesion.half_width)) / (0.7 + 0.03 * lesion_cut.z.clip(0))
+    beside = np.abs(np.abs(lesion_cut.x) - np.float32(0.97 * lesion.half_width)) / (
+        0.7 + 0.03 * lesion_cut.z.clip(0)
+    )
     return (5.0 * np.exp(-(beside**2)) * below).astype(np.float32)
 
 
@@ -197,7 +199,7 @@ def _render(
         specular=specular * passed,
         looks=scanner.looks,
     )
-    rows, columns = echo.shape
+    rows = echo.shape[0]
     depth = (np.arange(rows, dtype=np.float32)[:, None] + 0.5) / rows
     noise = np.abs(generator.standard_normal(echo.shape, dtype=np.float32)) + 0.3
     noise = gaussian_filter(noise, (0.06 / pixel[0], 0.16 / pixel[1]))
