@@ -26,7 +26,9 @@ def write_with(path: Path, write: Callable[[BinaryIO], object]) -> None:
     DataDoubleError
         When the disk is full. What stood under `path` before is untouched.
     """
-    temporary = path.with_name(f".{path.name}.part")  # the same name each time: a killed writer's is taken over
+    temporary = path.with_name(
+        f".{path.name}.part"
+    )  # the same name each time: a killed writer's is taken over
     try:
         with open(temporary, "wb") as file:
             write(file)
