@@ -31,6 +31,9 @@ def picture_sheet(rows: Sequence[tuple[str, Sequence[np.ndarray]]], tile: int = 
         draw.text((_MARGIN + 2, top + 2), name, fill=235, font=font)
         for c, picture in enumerate(pictures):
             grey = Image.fromarray((to_unit(to_grey(picture)) * 255).round().astype(np.uint8))
-            grey.thumbnail((tile, tile), Image.Resampling.BICUBIC)
-            sheet.paste(grey, (_MARGIN + c * (tile + _MARGIN), top + _NAME_HEIGHT + _MARGIN // 2))
+            scale = tile / max(grey.size)  # small pictures are enlarged: a sheet is for looking
+            fitted = grey.resize(
+                [max(1, round(side * scale)) for side in grey.size], Image.Resampling.BICUBIC
+            )
+            sheet.paste(fitted, (_MARGIN + c * (tile + _MARGIN), top + _NAME_HEIGHT + _MARGIN // 2))
     return np.asarray(sheet)
