@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-KILLS = 3
+KILLS = 5
 
 
 def run_and_kill(words: list[str], ready: Callable[[], int], seed: int) -> int:
