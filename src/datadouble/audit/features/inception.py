@@ -49,7 +49,7 @@ class InceptionExtractor:
         # anything but tensors, so that no code in the file can run.
         torch.load(weights, map_location="cpu", weights_only=True)
         try:
-            from torch_fidelity.feature_extractor_inceptionv3 import (  # type: ignore[import-untyped]
+            from torch_fidelity.feature_extractor_inceptionv3 import (
                 FeatureExtractorInceptionV3,
             )
         except (ImportError, RuntimeError) as error:
