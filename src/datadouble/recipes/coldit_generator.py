@@ -30,7 +30,7 @@ class SamplingOptions:
     """Section ``[sampling]``: how `generate` draws unless told otherwise."""
 
     sampler: str = "dpmpp"
-    steps: int = 20
+    steps: int = 15
     guidance_weight: float = 0.8  # w of CoLDiT: (1 + w) e_c - w e_u
     guidance_interval: tuple[float, ...] = ()  # (low, high) of sigma / alpha; empty: everywhere
     batch: int = 64
