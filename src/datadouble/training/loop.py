@@ -218,9 +218,8 @@ class Trainer:
             if figures.get("validation_loss", math.inf) < self._best:
                 self._best = figures["validation_loss"]
                 self._save_model("best")
-        if self._due(max(options.batch, int(options.early_at * options.images))) and not (
-            self._images_seen >= 2 * max(options.batch, int(options.early_at * options.images))
-        ):
+        early = max(options.batch, int(options.early_at * options.images))
+        if self._images_seen - options.batch < early <= self._images_seen:
             self._save_model("early")
         if averaged is not None and self._processes.is_main and (ended or self._due(options.sheet_every)):
             with self._autocast(), torch.no_grad():
