@@ -48,7 +48,8 @@ class Evidence:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; numbers that do not exist (NaN) become null."""
-        return _plain(asdict(self))
+        values: dict[str, Any] = plain(asdict(self))
+        return values
 
     def write(self, path: Path) -> None:
         """Write ``evidence.json`` in one atomic step."""
@@ -60,11 +61,12 @@ def named(value: Any) -> dict[str, Any]:
     return dict(value._asdict())
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """JSON values of nested dictionaries, lists, tuples and NumPy scalars; NaN and infinities become None."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if hasattr(value, "item"):  # a NumPy scalar
         value = value.item()
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):

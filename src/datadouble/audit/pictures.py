@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datadouble import files
+from datadouble.audit.parts import cohort_fingerprint
 from datadouble.cohort.pixels import fit_square
 from datadouble.errors import DataDoubleError
 from datadouble.progress import track
@@ -87,7 +88,9 @@ def read_pictures(cohort: Cohort, at_size: int, *, cache_dir: Path | None = None
         Where no picture is readable.
     """
     table = cohort.table
-    stored = None if cache_dir is None else Path(cache_dir) / f"pictures-{_key(cohort, at_size)}"
+    stored = (
+        None if cache_dir is None else Path(cache_dir) / f"pictures-{at_size}-{cohort_fingerprint(cohort)}"
+    )
     with_masks = bool((table["mask_file_name"] != "").any())
     if stored is None or not stored.with_suffix(".json").is_file():
         array, masks, reasons = _read(cohort, at_size, with_masks, stored)
@@ -166,16 +169,3 @@ def _new(stored: Path | None, part: str, shape: tuple[int, ...]) -> np.ndarray:
 
 def _mapped(stored: Path, part: str) -> np.ndarray:
     return np.load(f"{stored}-{part}.npy", mmap_mode="r", allow_pickle=False)
-
-
-def _key(cohort: Cohort, size: int) -> str:
-    """Changes with any file's name, length or time of writing."""
-    parts = [str(size)]
-    for column in ("file_name", "mask_file_name"):
-        for name in cohort.table[column]:
-            try:
-                stat = (cohort.path / str(name)).stat() if name else None
-            except OSError:
-                stat = None
-            parts.append(f"{name}:{stat.st_size}:{stat.st_mtime_ns}" if stat else f"{name}:-")
-    return files.fingerprint(*parts)
