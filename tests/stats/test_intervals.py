@@ -32,6 +32,13 @@ def test_none_of_500_does_not_mean_none():
     )
 
 
+def test_anonymeter_s_interval():
+    # anonymeter prints 850 of 1000 as 0.849 ± 0.022: centre and half-width of the Wilson interval, not 0.85 itself.
+    low, high = proportion_interval(850, 1000, method="wilson")
+    assert round((low + high) / 2, 3) == 0.849
+    assert round((high - low) / 2, 3) == 0.022
+
+
 def test_estimate_carries_value_and_n():
     assert proportion_estimate(1, 4)[0] == 0.25
     assert proportion_estimate(1, 4).n == 4
