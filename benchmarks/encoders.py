@@ -15,11 +15,12 @@ from statistics import median
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
 from scipy.stats import wasserstein_distance
 
 from datadouble.audit.features import extract_features
 from datadouble.audit.fidelity.frechet import frechet_distance
+from datadouble.audit.fidelity.grey_levels import detail
+from datadouble.audit.fidelity.spectrum import radial_spectrum, spectrum_gap
 from datadouble.cohort import Cohort
 from datadouble.cohort.pixels import fit_square
 from datadouble.encoders import load_encoder, seen_images
@@ -45,22 +46,6 @@ def psnr(pictures: np.ndarray, others: np.ndarray) -> float:
     return float((10 * np.log10(255**2 / np.maximum(error, 1e-9))).mean())
 
 
-def detail(pictures: np.ndarray) -> np.ndarray:
-    """Return the fine part of every pixel, in grey levels."""
-    floating = pictures.astype(np.float32)
-    return floating - gaussian_filter(floating, sigma=(0, 1.5, 1.5))
-
-
-def radial_spectrum(pictures: np.ndarray) -> np.ndarray:
-    """Return the mean power by spatial frequency, in decibels, (s / 2,)."""
-    side = pictures.shape[-1]
-    power = np.abs(np.fft.fft2(pictures - pictures.mean(axis=(1, 2), keepdims=True))) ** 2
-    frequency = np.fft.fftfreq(side) * side
-    radius = np.hypot(*np.meshgrid(frequency, frequency)).astype(int)
-    sums = np.bincount(radius.ravel(), power.mean(axis=0).ravel()) / np.bincount(radius.ravel())
-    return 10 * np.log10(sums[1 : side // 2])
-
-
 def fidelity(name: str, cohort: Cohort, encoders: list[str]) -> None:
     large = np.stack([fit_square(cohort.image(i), 256) for i in range(len(cohort))])
     small = np.stack([fit_square(cohort.image(i), 128) for i in range(len(cohort))])
@@ -83,7 +68,7 @@ def fidelity(name: str, cohort: Cohort, encoders: list[str]) -> None:
         back, back_small = reconstruct(encoder, large), reconstruct(encoder, small)
         distance = frechet_distance(originals[first], extract_features(list(back_small[first])).array)
         w1 = wasserstein_distance(detail(large).ravel()[::97], detail(back).ravel()[::97])
-        gap = np.abs(radial_spectrum(large) - radial_spectrum(back)).mean()
+        gap = spectrum_gap(*(radial_spectrum(pictures, windowed=False) for pictures in (large, back)))
         print(
             f"| {encoder_name} | {psnr(large, back):.2f} dB | {psnr(small, back_small):.2f} dB | {distance:.1f} "
             f"| {distance / np.mean(floors):.2f} | {w1:.2f} | {gap:.2f} dB |",

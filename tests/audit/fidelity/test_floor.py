@@ -38,3 +38,17 @@ def test_the_floor_falls_with_n():
 def test_one_patient_has_no_floor():
     with pytest.raises(ValueError, match="two patients"):
         real_floor(np.ones((4, 2)), groups=np.zeros(4))
+
+
+def test_the_spread_is_over_patients_even_where_each_draw_takes_all():
+    # Two splits of 40, compared whole: every draw is the same pair, and yet other patients would have given others.
+    rng = np.random.default_rng(2)
+    floor = real_floor(
+        rng.normal(size=(40, 1)),
+        other=rng.normal(size=(40, 1)),
+        repeats=60,
+        metric=lambda x, y: float(x.mean() - y.mean()),
+    )
+    # A difference of two means of 40 has a standard deviation of sqrt(2 / 40).
+    assert floor.high - floor.low == pytest.approx(2 * 1.96 * np.sqrt(2 / 40), rel=0.3)
+    assert floor.low < floor.value < floor.high

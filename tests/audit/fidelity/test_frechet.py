@@ -97,3 +97,19 @@ def test_interval_holds_the_value_and_narrows_with_n():
         assert estimate.value == pytest.approx(frechet_distance(x, y))
         widths.append(estimate.high - estimate.low)
     assert widths[1] < 0.5 * widths[0]
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(40, 30, 90), (30, 40, 8)])
+def test_products_give_the_distance_of_repeated_rows(n, m, d):
+    from datadouble.audit.fidelity import FrechetProducts
+
+    rng = np.random.default_rng(7)
+    x, y = rng.normal(size=(n, d)) + 5, rng.normal(size=(m, d)) * 1.3 + 5.2
+    products = FrechetProducts(x, y)
+    for _ in range(3):
+        a, b = rng.integers(0, 3, n), rng.integers(0, 3, m)
+        expected = frechet_distance(np.repeat(x, a, axis=0), np.repeat(y, b, axis=0))
+        assert products.distance(a, b) == pytest.approx(expected, rel=1e-5)
+    assert products.distance(np.ones(n), np.ones(m)) == pytest.approx(frechet_distance(x, y), rel=1e-5)
+    with pytest.raises(ValueError, match="two feature vectors"):
+        products.distance(np.eye(n)[0], np.ones(m))

@@ -1,8 +1,13 @@
-"""The real-against-real floor: what a distance reads between two sets of real pictures of different patients."""
+"""The real-against-real floor: what a distance reads between two sets of real pictures of different patients.
+
+Two given splits that are used up at every draw are one pair of sets, drawn again and again: the spread over draws
+would say nothing of chance in which patients are in which split. So the spread comes from putting both splits
+together and parting them anew at random; the value stays that of the given splits, which may differ for a reason.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +15,14 @@ import numpy as np
 from datadouble.audit.fidelity.frechet import frechet_distance
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
+Rows = np.ndarray  # of int, row numbers
 
 
 class Floor(NamedTuple):
-    """Mean of a distance over random draws of ``n`` vectors a side, its spread (2.5 to 97.5% of draws), and how."""
+    """Mean of a distance over random draws of ``n`` vectors a side, its spread over patients, and how.
+
+    ``low`` and ``high``: 2.5 to 97.5% over random partings of the patients, moved to the value.
+    """
 
     value: float
     low: float
@@ -59,31 +68,75 @@ def real_floor(
     """
     rng = np.random.default_rng(seed)
     groups = np.arange(len(reference)) if groups is None else np.asarray(groups)
+    if other is not None and other_groups is None:
+        other_groups = np.arange(len(other))
+    second = reference if other is None else other
     values, sizes = [], []
     for _ in range(repeats):
-        if other is None:
-            order = by_patient(groups, rng)
-            # Cut where a patient ends, as near to the middle as the patients allow.
-            ends = np.flatnonzero(groups[order][1:] != groups[order][:-1]) + 1
-            if len(ends) == 0:
-                raise ValueError("a real-against-real floor needs pictures of at least two patients")
-            cut = int(ends[np.argmin(np.abs(ends - len(order) / 2))])
-            first, second = order[:cut], order[cut:]
-            size = min(len(first), len(second), n or len(order))
-            pair = reference[first[:size]], reference[second[:size]]
-        else:
-            size = min(len(reference), len(other), n or len(reference))
-            pair = (
-                reference[by_patient(groups, rng)[:size]],
-                other[
-                    by_patient(np.arange(len(other)) if other_groups is None else other_groups, rng)[:size]
-                ],
-            )
-        sizes.append(size)
-        values.append(metric(*pair))
-    low, high = np.quantile(values, [0.025, 0.975])
-    between = "halves" if other is None else "splits"
-    return Floor(float(np.mean(values)), float(low), float(high), min(sizes), repeats, between)
+        rows, other_rows = real_pairs(groups, None if other is None else other_groups, n, rng)
+        sizes.append(len(rows))
+        values.append(metric(reference[rows], second[other_rows]))
+    if other is None:
+        return floor_of(values, min(sizes), "halves")
+    assert other_groups is not None
+    pool, pool_groups = np.concatenate([reference, other]), pooled(groups, other_groups)
+    parted = []
+    for _ in range(repeats):
+        rows, other_rows = real_pairs(pool_groups, None, min(sizes), rng)
+        parted.append(metric(pool[rows], pool[other_rows]))
+    return floor_of(values, min(sizes), "splits", parted)
+
+
+def real_pairs(
+    groups: np.ndarray, other_groups: np.ndarray | None, n: int | None, rng: np.random.Generator
+) -> tuple[Rows, Rows]:
+    """One random pair of equally large real sets that share no patient, at most ``n`` rows each.
+
+    Parameters
+    ----------
+    groups : ndarray
+        Patient of each row of the reference.
+    other_groups : ndarray or None
+        Of the second real set; None: both sides come from the reference.
+
+    Raises
+    ------
+    ValueError
+        Where a reference of one patient should be halved.
+    """
+    order = by_patient(groups, rng)
+    if other_groups is None:
+        # Cut where a patient ends, as near to the middle as the patients allow.
+        ends = np.flatnonzero(groups[order][1:] != groups[order][:-1]) + 1
+        if len(ends) == 0:
+            raise ValueError("a real-against-real floor needs pictures of at least two patients")
+        cut = int(ends[np.argmin(np.abs(ends - len(order) / 2))])
+        first, second = order[:cut], order[cut:]
+    else:
+        first, second = order, by_patient(other_groups, rng)
+    size = min(len(first), len(second), n or len(order))
+    return first[:size], second[:size]
+
+
+def floor_of(values: Sequence[float], n: int, between: str, parted: Sequence[float] | None = None) -> Floor:
+    """Mean of real-against-real draws, and the central 95% over partings of the patients.
+
+    Parameters
+    ----------
+    values : sequence of float
+        Of the draws.
+    parted : sequence of float, optional
+        Of random partings of both real sets together; default: the draws are such partings themselves.
+    """
+    value = float(np.mean(values))
+    spread = np.asarray(values if parted is None else parted, np.float64)
+    low, high = np.quantile(spread, [0.025, 0.975]) + (value - spread.mean())
+    return Floor(value, float(low), float(high), n, len(values), between)
+
+
+def pooled(groups: np.ndarray, other_groups: np.ndarray) -> np.ndarray:
+    """Patients of two sets put together; equal names in both are one patient."""
+    return np.concatenate([np.asarray(groups).astype(str), np.asarray(other_groups).astype(str)])
 
 
 def by_patient(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:

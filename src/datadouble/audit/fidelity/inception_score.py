@@ -60,8 +60,10 @@ def inception_score_interval(
 ) -> tuple[Estimate, Estimate]:
     """Inception score of all pictures in one split and its logarithm, with bootstrap intervals over patients."""
     log_p = _log_softmax(logits)
+    p = np.exp(log_p)
+    conditional = np.where(p > 0, p * log_p, 0.0).sum(axis=1)
     log_estimate = bootstrap(
-        lambda rows: _mutual_information(log_p[rows]),
+        lambda rows: _information(p, conditional, rows),
         np.arange(len(log_p)),
         groups=groups,
         resamples=resamples,
@@ -84,8 +86,11 @@ def _log_softmax(logits: np.ndarray) -> np.ndarray:
 def _mutual_information(log_p: np.ndarray) -> float:
     """Mean KL divergence of the rows from their mean distribution, in nats."""
     p = np.exp(log_p)
-    marginal = p.mean(axis=0)
-    with np.errstate(divide="ignore"):
-        log_marginal = np.where(marginal > 0, np.log(marginal), 0.0)  # where it is 0, so is every p
-    conditional = np.where(p > 0, p * log_p, 0.0).sum(axis=1).mean()
-    return float(conditional - marginal @ log_marginal)
+    return _information(p, np.where(p > 0, p * log_p, 0.0).sum(axis=1), np.arange(len(p)))
+
+
+def _information(p: np.ndarray, conditional: np.ndarray, rows: np.ndarray) -> float:
+    """The same of a choice of rows, from their probabilities and negative entropies."""
+    marginal = np.bincount(rows, minlength=len(p)) @ p / len(rows)
+    log_marginal = np.log(np.where(marginal > 0, marginal, 1.0))  # where it is 0, so is every p
+    return float(conditional[rows].mean() - marginal @ log_marginal)

@@ -8,12 +8,15 @@ agree. It leads where pictures are few.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from datadouble.stats import Estimate, bootstrap
 
+Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (n, d), (m, d) -> (n, m)
+HELD = 3000  # vectors a side whose kernels are held (3 x 72 MB)
 BLOCK = 2048  # rows of one kernel block: 2048 x 2048 float64 are 32 MB
 
 
@@ -38,8 +41,19 @@ def cubic_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (np.asarray(x, np.float64) @ np.asarray(y, np.float64).T / x.shape[1] + 1.0) ** 3
 
 
-def squared_mmd(real: np.ndarray, synthetic: np.ndarray) -> float:
-    """Unbiased squared MMD (Gretton et al., JMLR 2012, eq. 3) of (n, d) and (m, d) vectors, in blocks.
+def squared_mmd(
+    real: np.ndarray, synthetic: np.ndarray, *, kernel: Kernel = cubic_kernel, biased: bool = False
+) -> float:
+    """Squared MMD (Gretton et al., JMLR 2012) of (n, d) and (m, d) vectors, in blocks.
+
+    Parameters
+    ----------
+    real, synthetic : ndarray
+    kernel : callable
+        ``kernel(x, y) -> (n, m)``.
+    biased : bool
+        False: the unbiased estimator (eq. 3), without a vector's kernel with itself. True: with it (eq. 5), never
+        negative and too high by about 1 / n.
 
     Raises
     ------
@@ -49,8 +63,14 @@ def squared_mmd(real: np.ndarray, synthetic: np.ndarray) -> float:
     n, m = len(real), len(synthetic)
     if min(n, m) < 2:
         raise ValueError(f"squared MMD needs at least two vectors a side: found {n} and {m}")
-    within = [(_block_sum(x, x) - _diagonal_sum(x)) / (len(x) * (len(x) - 1)) for x in (real, synthetic)]
-    return float(within[0] + within[1] - 2 * _block_sum(real, synthetic) / (n * m))
+    if biased:
+        within = [_block_sum(x, x, kernel) / len(x) ** 2 for x in (real, synthetic)]
+    else:
+        within = [
+            _block_sum(x, x, kernel, without_diagonal=True) / (len(x) * (len(x) - 1))
+            for x in (real, synthetic)
+        ]
+    return float(within[0] + within[1] - 2 * _block_sum(real, synthetic, kernel) / (n * m))
 
 
 def kernel_distance(
@@ -69,18 +89,19 @@ def kernel_distance(
     """
     n, m = len(real), len(synthetic)
     size = max(2, min(subset_size, min(n, m) // 2))
-    rng = np.random.default_rng(seed)
     value = squared_mmd(real, synthetic)
-    draws = np.array(
-        [
-            squared_mmd(
-                real[rng.choice(n, size, replace=False)], synthetic[rng.choice(m, size, replace=False)]
-            )
-            for _ in range(subsets if min(n, m) > 2 else 0)
-        ]
-    )
-    if len(draws) == 0:
+    if min(n, m) <= 2 or subsets == 0:
         return KernelDistance(value, float("nan"), value, 0, size, n, m)
+    if max(n, m) <= HELD:
+        draws = _subset_draws(real, synthetic, subsets, size, seed)
+    else:
+        rng = np.random.default_rng(seed)
+        draws = np.array(
+            [
+                squared_mmd(*(x[rng.choice(len(x), size, replace=False)] for x in (real, synthetic)))
+                for _ in range(subsets)
+            ]
+        )
     smaller = min(n, m)
     error = float(np.sqrt(size / (smaller - size) * np.mean(np.square(draws - draws.mean()))))
     return KernelDistance(value, error, float(draws.mean()), subsets, size, n, m)
@@ -95,14 +116,15 @@ def kernel_distance_interval(
     resamples: int = 200,
     seed: int = 0,
     confidence: float = 0.95,
+    kernel: Kernel = cubic_kernel,
 ) -> Estimate:
     """Kernel distance with a bootstrap interval over patients.
 
     Pairs of a vector with its own repeat are left out of a resample, so that repeats add no bias. Holds the kernels of
     both sets in memory: give at most some 5,000 vectors a side.
     """
-    real_kernel, cross = cubic_kernel(real, real), cubic_kernel(real, synthetic)
-    synthetic_kernel = cubic_kernel(synthetic, synthetic)
+    real_kernel, cross = kernel(real, real), kernel(real, synthetic)
+    synthetic_kernel = kernel(synthetic, synthetic)
     np.fill_diagonal(real_kernel, 0.0)
     np.fill_diagonal(synthetic_kernel, 0.0)
 
@@ -124,13 +146,25 @@ def kernel_distance_interval(
     )
 
 
-def _block_sum(x: np.ndarray, y: np.ndarray) -> float:
-    starts_x, starts_y = range(0, len(x), BLOCK), range(0, len(y), BLOCK)
-    return float(
-        sum(cubic_kernel(x[i : i + BLOCK], y[j : j + BLOCK]).sum() for i in starts_x for j in starts_y)
-    )
+def _block_sum(x: np.ndarray, y: np.ndarray, kernel: Kernel, *, without_diagonal: bool = False) -> float:
+    total = 0.0
+    for i in range(0, len(x), BLOCK):
+        for j in range(0, len(y), BLOCK):
+            block = kernel(x[i : i + BLOCK], y[j : j + BLOCK])
+            total += float(block.sum()) - (float(np.trace(block)) if without_diagonal and i == j else 0.0)
+    return total
 
 
-def _diagonal_sum(x: np.ndarray) -> float:
-    squares = np.square(np.asarray(x, np.float64)).sum(axis=1)
-    return float(((squares / x.shape[1] + 1.0) ** 3).sum())
+def _subset_draws(real: np.ndarray, synthetic: np.ndarray, subsets: int, size: int, seed: int) -> np.ndarray:
+    """Unbiased values of random subsets; kernels are computed once."""
+    rng = np.random.default_rng(seed)
+    sets = real, synthetic
+    held = [cubic_kernel(x, y) for x, y in ((real, real), (synthetic, synthetic), (real, synthetic))]
+    for within in held[:2]:
+        np.fill_diagonal(within, 0.0)
+    values = np.empty(subsets)
+    for index in range(subsets):
+        a, b = (rng.choice(len(x), size, replace=False) for x in sets)
+        within = sum(kernel[np.ix_(rows, rows)].sum() for kernel, rows in zip(held, (a, b), strict=False))
+        values[index] = within / (size * (size - 1)) - 2 * held[2][np.ix_(a, b)].mean()
+    return values
