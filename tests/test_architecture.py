@@ -74,8 +74,6 @@ def test_every_import_is_declared() -> None:
     requirements = list(chain(project["dependencies"], *project["optional-dependencies"].values()))
     declared = {normalised(requirement) for requirement in requirements} | {"datadouble"}
     distributions = packages_distributions()
-    # It asks for torchvision, which cannot stand beside a CPU build of torch: who wants it installs it.
-    declared.add("torch-fidelity")
     missing = {}
     for module in MODULES:
         for name, _ in imports_of(module):

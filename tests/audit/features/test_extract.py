@@ -5,6 +5,7 @@ import pytest
 
 from datadouble.audit.features import EXTRACTORS, display_name, extract_features, load_extractor
 from datadouble.audit.features.efficientnet import EfficientNetExtractor
+from datadouble.audit.pictures import read_pictures
 from datadouble.cohort.cohort import CohortInfo
 from datadouble.cohort.writer import CohortWriter
 from datadouble.errors import DataDoubleError
@@ -48,6 +49,25 @@ def test_values_order_and_names(cohort):
 def test_sixteen_bit_and_arrays():
     arrays = [np.full((4, 6), 65535, np.uint16), np.full((5, 5, 3), 51, np.uint8)]
     np.testing.assert_allclose(extract_features(arrays, MeanExtractor()).array[:, 0], [255, 51], rtol=1e-4)
+
+
+def test_pictures_and_one_array_serve_as_well(cohort):
+    expected = extract_features(cohort, MeanExtractor())
+    pictures = read_pictures(cohort, 8)
+    found = extract_features(pictures, MeanExtractor())
+    np.testing.assert_array_equal(found.array, expected.array)
+    np.testing.assert_array_equal(found.groups, expected.groups)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    array = extract_features(pictures.array, MeanExtractor())
+    np.testing.assert_array_equal(array.array, expected.array)
+
+
+def test_precision_is_part_of_the_key(cohort, tmp_path):
+    full, half = (extract_features(cohort, cache_dir=tmp_path, precision=p) for p in ("fp32", "bf16"))
+    assert full.fingerprint != half.fingerprint
+    assert len(list(tmp_path.glob("efficientnet-lite0-*"))) == 2
+    with pytest.raises(DataDoubleError, match="unknown precision"):
+        load_extractor(precision="fp8")
 
 
 def test_cache_is_used_and_survives_damage(cohort, tmp_path):
@@ -120,7 +140,8 @@ def test_bf16_points_where_fp32_does():
     assert cosine.min() > 0.97
 
 
-def test_registry_says_what_is_missing(tmp_path):
+def test_registry_says_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATADOUBLE_WEIGHTS", str(tmp_path))
     with pytest.raises(DataDoubleError, match="efficientnet-lite0"):
         load_extractor("efficientnet-lite00")
     with pytest.raises(DataDoubleError, match="weights-inception-2015-12-05-6726825d.pth"):

@@ -30,6 +30,18 @@ def test_planted_copies_are_found_across_blocks(monkeypatch):
     np.testing.assert_allclose(found.similarity, -np.sort(-full, axis=1)[:, :3], atol=1e-5)
 
 
+def test_vectors_of_any_length_and_type_and_a_zero():
+    rng = np.random.default_rng(3)
+    gallery = rng.normal(size=(50, 6)) * rng.uniform(1e-3, 1e3, size=(50, 1))
+    gallery[7] = 0
+    queries = gallery[[3, 9]]  # float64
+    unit = gallery / np.maximum(np.linalg.norm(gallery, axis=1, keepdims=True), 1e-12)
+    found = nearest_neighbours(queries, gallery, k=50)
+    assert found.rows[:, 0].tolist() == [3, 9]
+    assert sorted(found.rows[0].tolist()) == list(range(50))
+    np.testing.assert_allclose(found.similarity, -np.sort(-unit[[3, 9]] @ unit.T, axis=1), atol=1e-5)
+
+
 def test_copies_of_train_are_all_nearer_to_train():
     rng = np.random.default_rng(1)
     train, holdout = rng.normal(size=(300, 8)), rng.normal(size=(100, 8))

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
+
+
+class ExtractorSource(NamedTuple):
+    """What ``load_extractor`` was called with: a worker process loads the same extractor from it."""
+
+    name: str
+    weights: Path | str | None
+    precision: str
 
 
 class Extractor(Protocol):
@@ -23,8 +32,11 @@ class Extractor(Protocol):
         Stands for weights, preprocessing and precision: features are comparable only where it is equal.
     preprocessing : str
         The preprocessing in words.
+    source : ExtractorSource or None
+        How the registry loaded it; None where it was built by hand, and then it runs in one process.
     """
 
+    source: ExtractorSource | None
     name: str
     input_size: int
     dimension: int
@@ -36,7 +48,7 @@ class Extractor(Protocol):
         ...
 
     def logits(self, features: np.ndarray) -> np.ndarray | None:
-        """Class scores (n, classes) before softmax of (n, dimension) features, or None where there is no classifier."""
+        """Class scores (n, classes) before softmax of (n, dimension) features; None without a classifier."""
         ...
 
 
@@ -85,3 +97,22 @@ class Features:
         """Patient of each row; a picture without a patient is a patient of its own (str, (n,))."""
         alone = np.array([f"image:{i}" for i in self.image_ids], dtype=object)
         return np.where(self.patients == "", alone, self.patients).astype(str)
+
+
+def standardise(features: Features, by: Features) -> Features:
+    """Each column minus its mean in ``by``, over its standard deviation there; columns without spread become 0.
+
+    For features whose columns have different units (``radiomics``): bring both sides to one scale by the real
+    pictures before any distance.
+
+    Raises
+    ------
+    ValueError
+        Where the two come from different extractors.
+    """
+    if features.fingerprint != by.fingerprint:
+        raise ValueError(f"features of different extractors: {features.fingerprint} and {by.fingerprint}")
+    deviation = by.array.std(axis=0, dtype=np.float64)
+    flat = deviation < 1e-9
+    scaled = (features.array - by.array.mean(axis=0, dtype=np.float64)) / np.where(flat, 1.0, deviation)
+    return replace(features, array=np.where(flat, 0.0, scaled).astype(np.float32))

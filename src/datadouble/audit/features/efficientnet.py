@@ -7,12 +7,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from datadouble.audit.features.base import ExtractorSource
 from datadouble.audit.features.efficientnet_lite import (
     HEAD_CHANNELS,
     EfficientNetLite,
     check_hash_in_name,
     grey_to_input,
     packaged_weights,
+)
+from datadouble.audit.features.loading import (
+    best_device,
+    best_precision,
+    grey_batch,
+    ready,
+    run_network,
 )
 from datadouble.files import fingerprint
 
@@ -35,48 +43,36 @@ class EfficientNetExtractor:
         ``"cpu"``, ``"cuda"``, or ``"auto"``.
     """
 
+    source: ExtractorSource | None = None
+
     def __init__(
         self,
         variant: str = "lite0",
         *,
-        weights: Path | None = None,
+        weights: Path | str | None = None,
         precision: str = "auto",
         device: str = "auto",
     ) -> None:
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if precision == "auto":
-            precision = "bf16" if _has_fast_bf16(device) else "fp32"
-        self.device, self.precision = device, precision
-        path = weights or packaged_weights(variant)
-        self.network = EfficientNetLite.pretrained(variant, path).to(device)
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device = best_device(device)
+        self.precision = best_precision(precision, self.device)
+        path = packaged_weights(variant) if weights is None else Path(weights)
+        self.network = EfficientNetLite.pretrained(variant, path)
+        ready(self.network, self.device)
         self.name = f"efficientnet-{variant}"
         self.dimension, self.input_size = HEAD_CHANNELS, self.network.resolution
         self.preprocessing = (
             f"whole picture to {self.input_size}x{self.input_size}, bicubic with anti-aliasing; grey to RGB; "
-            f"(p - 127) / 128; {precision}"
+            f"(p - 127) / 128; {self.precision}"
         )
         self.fingerprint = fingerprint(self.name, check_hash_in_name(path), self.preprocessing)
 
     def features(self, pictures: np.ndarray) -> np.ndarray:
         """See :class:`datadouble.audit.features.base.Extractor`."""
-        grey = torch.from_numpy(np.ascontiguousarray(pictures, dtype=np.float32))[:, None] / 255.0
-        batch = grey_to_input(grey).to(self.device).contiguous(memory_format=torch.channels_last)
-        with (
-            torch.inference_mode(),
-            torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bf16"),
-        ):
-            return self.network.forward_pooled(batch).float().cpu().numpy()
+        batch = grey_to_input(grey_batch(pictures) / 255.0)
+        return run_network(self.network.forward_pooled, batch, device=self.device, precision=self.precision)
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """ImageNet class scores (n, 1000) of pooled features, in float32."""
         with torch.inference_mode():
             pooled = torch.from_numpy(np.ascontiguousarray(features)).to(self.device)
             return self.network.classifier(pooled).cpu().numpy()
-
-
-def _has_fast_bf16(device: str) -> bool:
-    if device != "cpu":
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

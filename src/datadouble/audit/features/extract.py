@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datadouble.audit.features.base import Extractor, Features
+from datadouble.audit.features.base import Extractor, ExtractorSource, Features
 from datadouble.audit.features.cache import FeatureCache
 from datadouble.audit.features.registry import load_extractor
 from datadouble.cohort.pixels import fit_square, read_image
@@ -19,6 +19,7 @@ from datadouble.errors import DataDoubleError
 from datadouble.progress import Bar
 
 if TYPE_CHECKING:
+    from datadouble.audit.pictures import Pictures
     from datadouble.cohort.cohort import Cohort
 
 PART = 2048  # pictures in one part of the cache: about 10 MB of features, a minute's work on one core
@@ -28,9 +29,11 @@ Source = np.ndarray | tuple[Path, str]
 
 
 def extract_features(
-    pictures: Cohort | Sequence[np.ndarray],
+    pictures: Cohort | Pictures | Sequence[np.ndarray] | np.ndarray,
     extractor: str | Extractor = "efficientnet-lite0",
     *,
+    weights: Path | str | None = None,
+    precision: str = "auto",
     batch: int = 64,
     cache_dir: Path | None = None,
     processes: int = 1,
@@ -40,17 +43,23 @@ def extract_features(
 
     Parameters
     ----------
-    pictures : Cohort or sequence of ndarray
-        A cohort, or uint8/uint16 arrays (H, W) or (H, W, 3).
+    pictures : Cohort, Pictures, sequence of ndarray or ndarray
+        A cohort, pictures already read, or uint8/uint16 arrays (H, W) or (H, W, 3), also as one array (n, H, W).
     extractor : str or Extractor
         Registry name, or a loaded extractor.
+    weights : Path or str, optional
+        Weight file or folder, where a name is given that needs one.
+    precision : str
+        Where a name is given: ``"fp32"``, ``"bf16"`` or ``"auto"``; see :func:`load_extractor`. Privacy asks for
+        fp32.
     batch : int
         Pictures a forward pass.
     cache_dir : Path, optional
         Folder for the Parquet cache, keyed by picture, extractor, weights, preprocessing and precision.
     processes : int
-        Shards, each a process that loads the extractor by its registry name: more than one needs a name, and in a
-        script the ``if __name__ == "__main__"`` that Python's process pools ask for.
+        Shards, each a process that loads the extractor from the registry as it was loaded here (one built by hand
+        runs in this process), with its share of the cores. In a script this needs the ``if __name__ ==
+        "__main__"`` that Python's process pools ask for.
     at_size : int
         Bring every picture to this side first, then to the extractor's: so that a double of 128 px is compared with
         real pictures at 128 px. 0: no.
@@ -65,7 +74,10 @@ def extract_features(
     DataDoubleError
         Where the extractor cannot be loaded, or no picture is readable.
     """
-    loaded = load_extractor(extractor) if isinstance(extractor, str) else extractor
+    loaded = (
+        load_extractor(extractor, weights, precision=precision) if isinstance(extractor, str) else extractor
+    )
+    origin: ExtractorSource | None = getattr(loaded, "source", None)  # an extractor of others may have none
     sources, ids, patients, labels = _sources(pictures)
     keys, broken = _hashes(sources, ids)
     fingerprint = f"{loaded.fingerprint}-at{at_size}" if at_size else loaded.fingerprint
@@ -76,12 +88,12 @@ def extract_features(
 
     with Bar(f"features ({loaded.name})", total=len(pending)) as bar:
         workers: ProcessPoolExecutor | None = None
-        if processes > 1 and len(pending) > batch and isinstance(extractor, str):
+        if processes > 1 and len(pending) > batch and origin is not None:
             import multiprocessing
 
             threads = max(1, (os.cpu_count() or 1) // processes)
             workers = ProcessPoolExecutor(
-                processes, multiprocessing.get_context("spawn"), _start_worker, (extractor, threads)
+                processes, multiprocessing.get_context("spawn"), _start_worker, (origin, threads)
             )
         try:
             for start in range(0, len(pending), PART):
@@ -123,11 +135,20 @@ def extract_features(
     )
 
 
-def _sources(pictures: Cohort | Sequence[np.ndarray]) -> tuple[list[Source], list[str], list[str], list[str]]:
-    if not isinstance(pictures, Sequence):
+def _sources(
+    pictures: Cohort | Pictures | Sequence[np.ndarray] | np.ndarray,
+) -> tuple[list[Source], list[str], list[str], list[str]]:
+    from datadouble.audit.pictures import Pictures
+    from datadouble.cohort.cohort import Cohort
+
+    if isinstance(pictures, Cohort):
         table = pictures.table
         paths: list[Source] = [(pictures.path / str(name), str(name)) for name in table["file_name"]]
         return paths, list(table["image_id"]), list(table["patient_id"]), list(table["label"])
+    if isinstance(pictures, Pictures):
+        columns = (pictures.image_ids, pictures.patients, pictures.labels)
+        ids, patients, labels = ([str(value) for value in column] for column in columns)
+        return list(pictures.array), ids, patients, labels
     arrays: list[Source] = list(pictures)
     return arrays, [str(i) for i in range(len(arrays))], [""] * len(arrays), [""] * len(arrays)
 
@@ -170,11 +191,11 @@ def _extract_batch(
 _worker_extractor: list[Extractor] = []  # one in each worker process, set by its initialiser
 
 
-def _start_worker(name: str, threads: int) -> None:
+def _start_worker(origin: ExtractorSource, threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-    _worker_extractor[:] = [load_extractor(name)]
+    _worker_extractor[:] = [load_extractor(origin.name, origin.weights, precision=origin.precision)]
 
 
 def _work(work: tuple[Sequence[Source], int]) -> tuple[np.ndarray, dict[int, str]]:

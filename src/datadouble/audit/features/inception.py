@@ -1,76 +1,92 @@
-"""The Inception network of the FID paper, through torch-fidelity, from a local weight file."""
+"""The Inception network of the FID paper, from a local weight file; needs neither torchvision nor torch-fidelity."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import torch
 
-from datadouble.errors import DataDoubleError
+from datadouble.audit.features.base import ExtractorSource
+from datadouble.audit.features.efficientnet_lite import check_hash_in_name
+from datadouble.audit.features.loading import (
+    best_device,
+    best_precision,
+    find_weights,
+    grey_batch,
+    load_state,
+    read_state,
+    ready,
+    run_network,
+    state_digest,
+)
 from datadouble.files import fingerprint
+from datadouble.networks.inception import POOLED, SIDE, FIDInception
 
 WEIGHTS_NAME = "weights-inception-2015-12-05-6726825d.pth"
+WEIGHTS_SOURCE = f"{WEIGHTS_NAME} from the release v0.2.0 of toshas/torch-fidelity on GitHub (95 MB)"
 
 
 class InceptionExtractor:
-    """Pool3 features (2,048 values) of the FID Inception; only with it is a Frechet distance called FID.
+    """Pooled features (2,048 values) of the FID Inception; only with it is a Frechet distance called FID.
 
     Parameters
     ----------
-    weights : Path
-        torch-fidelity's conversion of the TensorFlow weights, ``weights-inception-2015-12-05-6726825d.pth``.
+    weights : Path or str, optional
+        torch-fidelity's conversion of the TensorFlow weights, ``weights-inception-2015-12-05-6726825d.pth``, or a
+        safetensors copy of it. Default: that name, with either ending, in the weights folder.
+    precision : str
+        ``"fp32"`` (also for ``"auto"``, for published FIDs are fp32) or ``"bf16"``, whose distance is named
+        ``FD(inception-bf16)``, not FID.
+    input_size : int
+        299: pictures come by our anti-aliased path. Any other side, such as that of the pictures themselves,
+        leaves the last step to the original's aliased bilinear resize, for comparison with printed FIDs (Parmar et
+        al., CVPR 2022).
+    device : str
+        ``"cpu"``, ``"cuda"``, or ``"auto"``.
 
-    Notes
-    -----
-    Pictures come to 299x299 by our anti-aliased path, not by the original's aliased bilinear one (Parmar et al., CVPR
-    2022). torch-fidelity 0.4 needs torchvision to be imported.
+    Raises
+    ------
+    DataDoubleError
+        Where the weight file is missing, damaged or another one.
     """
 
-    name, input_size, dimension = "inception", 299, 2048
-    preprocessing = (
-        "whole picture to 299x299, bicubic with anti-aliasing; rounded to 8 bits; grey to RGB; fp32"
-    )
+    dimension = POOLED
+    source: ExtractorSource | None = None
 
-    def __init__(self, weights: Path | None = None) -> None:
-        import torch
-
-        from datadouble.audit.features.efficientnet_lite import check_hash_in_name
-
-        if weights is None:
-            raise DataDoubleError(
-                "the Inception weights are not in the package",
-                where="extractor inception",
-                found="no weight file given",
-                remedy=f"give the path of a local {WEIGHTS_NAME} (releases of toshas/torch-fidelity, v0.2.0)",
-            )
-        digest = check_hash_in_name(Path(weights))
-        # torch-fidelity reads the file with the full unpickler. Reading it with the restricted one first raises on
-        # anything but tensors, so that no code in the file can run.
-        torch.load(weights, map_location="cpu", weights_only=True)
-        try:
-            from torch_fidelity.feature_extractor_inceptionv3 import (
-                FeatureExtractorInceptionV3,
-            )
-        except (ImportError, RuntimeError) as error:
-            raise DataDoubleError(
-                "torch-fidelity cannot be imported",
-                where="extractor inception",
-                found=str(error),
-                remedy="pip install torch-fidelity and the torchvision of the installed torch, or use the default",
-            ) from error
-        self._torch: Any = torch
-        self._network: Any = FeatureExtractorInceptionV3(
-            "inception", ["2048"], feature_extractor_weights_path=str(weights)
+    def __init__(
+        self,
+        weights: Path | str | None = None,
+        *,
+        precision: str = "auto",
+        input_size: int = SIDE,
+        device: str = "auto",
+    ) -> None:
+        self.device = best_device(device)
+        self.precision = best_precision(precision, self.device, auto="fp32")
+        self.name = "inception" if self.precision == "fp32" else "inception-bf16"
+        self.input_size = input_size
+        names = [WEIGHTS_NAME, WEIGHTS_NAME.replace(".pth", ".safetensors")]
+        path = find_weights("inception", weights, names, WEIGHTS_SOURCE)
+        if path.suffix != ".safetensors":  # a conversion may keep the name, not the bytes
+            check_hash_in_name(path)
+        self.network = FIDInception()
+        load_state(self.network, read_state(path), where=path.name, expected=WEIGHTS_SOURCE)
+        ready(self.network, self.device)
+        last = "" if input_size == SIDE else f", bilinear as in TensorFlow 1 to {SIDE}x{SIDE}"
+        self.preprocessing = (
+            f"whole picture to {input_size}x{input_size}, bicubic with anti-aliasing; rounded to 8 bits{last}; "
+            f"grey to RGB; (p - 128) / 128; {self.precision}"
         )
-        self.fingerprint = fingerprint(self.name, digest, self.preprocessing)
+        self.fingerprint = fingerprint("inception", state_digest(self.network), self.preprocessing)
 
     def features(self, pictures: np.ndarray) -> np.ndarray:
         """See :class:`datadouble.audit.features.base.Extractor`."""
-        grey = self._torch.from_numpy(np.clip(np.round(pictures), 0, 255).astype(np.uint8))
-        with self._torch.inference_mode():
-            return self._network(grey[:, None].expand(-1, 3, -1, -1))[0].numpy()
+        grey = grey_batch(np.clip(np.round(pictures), 0, 255)).expand(-1, 3, -1, -1)
+        return run_network(self.network, grey, device=self.device, precision=self.precision)
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Class scores without bias (n, 1008), as the inception score's authors use them."""
-        return features @ self._network.fc.weight.detach().numpy().T
+        with torch.inference_mode():
+            pooled = torch.from_numpy(np.ascontiguousarray(features)).to(self.device)
+            return self.network.logits(pooled, bias=False).cpu().numpy()

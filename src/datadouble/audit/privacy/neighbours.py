@@ -51,29 +51,50 @@ def nearest_neighbours(queries: np.ndarray, gallery: np.ndarray, *, k: int = 1) 
 
     Notes
     -----
-    Memory beyond the inputs' unit vectors: one block of similarities (64 MB), whatever q and g.
+    Memory beyond float32 inputs: one block of similarities (64 MB) and as much again for its bookkeeping, whatever q
+    and g. Neither side is copied: the gallery's lengths divide the products.
     """
     if len(gallery) == 0 or not 1 <= k <= len(gallery):
         raise ValueError(f"k must lie between 1 and the gallery's size: found k={k}, gallery {len(gallery)}")
-    unit_gallery = _unit(gallery)
     width = min(len(gallery), 8192)
-    height = max(1, BLOCK_BYTES // (4 * width))
+    # A partition needs 8 bytes of index beside each similarity of 4.
+    height = max(1, min(len(queries), BLOCK_BYTES // (4 * width if k == 1 else 12 * width)))
+    buffer = np.empty(height * width, dtype=np.float32)
+    lengths = np.concatenate(
+        [_lengths(gallery[left : left + width]) for left in range(0, len(gallery), width)]
+    )
     index = np.zeros((len(queries), k), dtype=np.int64)
     best = np.full((len(queries), k), -np.inf, dtype=np.float32)
     for top in range(0, len(queries), height):
         rows = slice(top, top + height)
         block = _unit(queries[rows])
         for left in range(0, len(gallery), width):
-            similarity = block @ unit_gallery[left : left + width].T
-            count = min(k, similarity.shape[1])
-            near = np.argpartition(-similarity, count - 1, axis=1)[:, :count] if count > 1 else None
-            near = similarity.argmax(axis=1)[:, None] if near is None else near
+            part = np.asarray(gallery[left : left + width], dtype=np.float32)
+            similarity = buffer[: len(block) * len(part)].reshape(len(block), len(part))
+            np.matmul(block, part.T, out=similarity)
+            similarity /= lengths[left : left + width]
+            near = _greatest(similarity, min(k, len(part)))
             values = np.concatenate([best[rows], np.take_along_axis(similarity, near, axis=1)], axis=1)
             places = np.concatenate([index[rows], near + left], axis=1)
             order = np.argsort(-values, axis=1, kind="stable")[:, :k]
             best[rows] = np.take_along_axis(values, order, axis=1)
             index[rows] = np.take_along_axis(places, order, axis=1)
     return Neighbours(index, np.clip(best, -1.0, 1.0))
+
+
+def _greatest(values: np.ndarray, count: int) -> np.ndarray:
+    """Places (rows, count) of the greatest values of each row, in no order."""
+    if count == 1:
+        return values.argmax(axis=1)[:, None]
+    if count == values.shape[1]:
+        return np.broadcast_to(np.arange(count), values.shape)
+    return np.argpartition(values, values.shape[1] - count, axis=1)[:, -count:]
+
+
+def _lengths(vectors: np.ndarray) -> np.ndarray:
+    """Euclidean lengths (n,) in float32, 1 for a zero vector."""
+    length = np.linalg.norm(np.asarray(vectors, dtype=np.float32), axis=1)
+    return np.where(length > 0, length, np.float32(1))
 
 
 def nearer_to_train(
@@ -116,6 +137,4 @@ def _all_similarities(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    x = np.asarray(vectors, dtype=np.float32)
-    length = np.linalg.norm(x, axis=1, keepdims=True)
-    return x / np.where(length > 0, length, 1.0)
+    return np.asarray(vectors, dtype=np.float32) / _lengths(vectors)[:, None]
