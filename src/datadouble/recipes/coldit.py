@@ -20,6 +20,7 @@ from datadouble.encoders.base import Encoder
 from datadouble.errors import DataDoubleError
 from datadouble.networks.dit import DIT_SIZES, DiT, DiTConfig
 from datadouble.randomness import torch_generator_for
+from datadouble.recipes.coldit_attack import attack_material
 from datadouble.recipes.coldit_generator import ColditGenerator, ColditModel, SamplingOptions, load_generator
 from datadouble.recipes.runs import Material, begin_run, choose_material
 from datadouble.recipes.sheets import draw_progress_sheets
@@ -27,7 +28,7 @@ from datadouble.training.latents import LatentCache, encode_cohort
 from datadouble.training.loop import Trainer, TrainingOptions
 from datadouble.training.processes import start_processes
 
-__all__ = ["CONFIG", "ColditConfig", "fit_run", "load_generator"]
+__all__ = ["CONFIG", "ColditConfig", "attack_material", "fit_run", "load_generator"]
 
 
 @dataclass(frozen=True)

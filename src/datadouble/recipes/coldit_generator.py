@@ -229,8 +229,23 @@ def load_generator(
             where=run.name,
             remedy="run the same `datadouble fit` again; it goes on",
         )
-    network, fingerprint = _load_network(model, run / "model" / f"{checkpoint}.safetensors")
-    weak = _load_network(model, run / "model" / "early.safetensors")[0] if autoguidance else None
+    network, fingerprint = load_network(model, run / "model" / f"{checkpoint}.safetensors")
+    weak = load_network(model, run / "model" / "early.safetensors")[0] if autoguidance else None
+    encoder = load_encoder_of(run, model)
+    device = start_processes().device
+    return ColditGenerator(
+        model, network, encoder.to(device), options, device, weak=weak, fingerprint=fingerprint
+    )
+
+
+def load_encoder_of(run: Path, model: ColditModel) -> Encoder:
+    """Return the encoder that a run was trained with.
+
+    Raises
+    ------
+    DataDoubleError
+        When its weights have changed since.
+    """
     path = str(run / "model" / "encoder.safetensors") if model.encoder == "own" else model.encoder_path
     encoder = load_encoder(model.encoder, path)
     if encoder.fingerprint != model.encoder_fingerprint:
@@ -240,13 +255,11 @@ def load_generator(
             found=encoder.fingerprint,
             remedy=f"bring back the weights with fingerprint {model.encoder_fingerprint}",
         )
-    device = start_processes().device
-    return ColditGenerator(
-        model, network, encoder.to(device), options, device, weak=weak, fingerprint=fingerprint
-    )
+    return encoder
 
 
-def _load_network(model: ColditModel, path: Path) -> tuple[DiT, str]:
+def load_network(model: ColditModel, path: Path) -> tuple[DiT, str]:
+    """Return the network with the weights of a checkpoint, and their fingerprint."""
     weights, _ = load_tensors(path)
     network = DiT(model.network)
     network.load_state_dict(weights)
