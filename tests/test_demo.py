@@ -23,13 +23,13 @@ def test_the_demo_ends_in_a_report_and_goes_on_when_run_again(
     monkeypatch.setattr(demo, "PER_CLASS", 2)
     said: list[str] = []
     report = demo.run_demo(tmp_path / "demo", say=said.append)
-    assert report == tmp_path / "demo/report/report.html"
+    assert report == tmp_path / "demo/audit/report.html"
     assert report.stat().st_size > 50_000
     assert sum(line.startswith("[") for line in said) == demo.STEPS
 
     weights = tmp_path / "demo/run/model/last.safetensors"
     images = sorted((tmp_path / "demo/double/images").iterdir())
     before = [path.stat().st_mtime_ns for path in (weights, *images)]
-    (tmp_path / "demo/report/report.html").unlink()
+    (tmp_path / "demo/audit/report.html").unlink()
     assert demo.run_demo(tmp_path / "demo").is_file()
     assert [path.stat().st_mtime_ns for path in (weights, *images)] == before

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datadouble import audit as audit
     from datadouble.cohort.cohort import Cohort as Cohort
     from datadouble.errors import DataDoubleError as DataDoubleError
     from datadouble.recipes import fit as fit
@@ -20,10 +21,12 @@ _WHERE = {
     "fit": "datadouble.recipes",
     "generate": "datadouble.recipes",
 }
-__all__ = ["Cohort", "DataDoubleError", "__version__", "fit", "generate"]
+__all__ = ["Cohort", "DataDoubleError", "__version__", "audit", "fit", "generate"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "audit":  # a package that is called
+        return import_module("datadouble.audit")
     if name not in _WHERE:
         raise AttributeError(f"module 'datadouble' has no attribute '{name}'")
     return getattr(import_module(_WHERE[name]), name)

@@ -1,4 +1,4 @@
-"""The whole way on simulated scans: cohort, check, split, fit, generate, report."""
+"""The whole way on simulated scans: cohort, check, split, fit, generate, audit."""
 
 import time
 from collections.abc import Callable
@@ -30,13 +30,13 @@ def run_demo(out: Path | str, *, say: Callable[[str], None] = lambda _: None) ->
         When `out` holds something else, or the simulated cohort has an error.
     """
     from datadouble import recipes
-    from datadouble.audit.report import first_report
+    from datadouble.audit.audit import audit
     from datadouble.cohort import Cohort
     from datadouble.cohort.phantom.cohort import make_phantom_cohort
     from datadouble.cohort.split import split_cohort
 
     out = Path(out)
-    cohort, run, double, report = (out / name for name in ("cohort", "run", "double", "report"))
+    cohort, run, double, judged = (out / name for name in ("cohort", "run", "double", "audit"))
     began = time.monotonic()
 
     def step(number: int, text: str) -> None:
@@ -52,10 +52,11 @@ def run_demo(out: Path | str, *, say: Callable[[str], None] = lambda _: None) ->
     recipes.fit("coldit", cohort, run, preset="demo", say=say)
     step(4, "drawing the double")
     recipes.generate(run, double, per_class=PER_CLASS, say=say)
-    step(5, "measuring the double against the simulated scans")
-    first_report(Cohort.open(double), Cohort.open(cohort), report, run=run)
+    step(5, "auditing the double: copies and an overfitted double are planted to show that it can fail")
+    evidence = audit(Cohort.open(double), Cohort.open(cohort), judged, run=run, effort="demo")
+    say(f"verdict: {evidence.verdict}. {' '.join(evidence.reasons)}")
     say(f"done in {time.monotonic() - began:.0f} s")
-    return report / "report.html"
+    return judged / "report.html"
 
 
 def _refuse_errors(cohort: Path) -> None:

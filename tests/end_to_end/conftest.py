@@ -29,12 +29,12 @@ def tiny() -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def datadouble() -> Callable[..., str]:
-    """Run a command that must succeed, and return what it said."""
+    """Run a command that must end as expected (0: well), and return what it said."""
     from datadouble.cli.app import app
 
-    def run(*words: object) -> str:
+    def run(*words: object, exit_code: int = 0) -> str:
         result = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-        assert result.exit_code == 0, result.output
+        assert result.exit_code == exit_code, result.output
         return result.output
 
     return run

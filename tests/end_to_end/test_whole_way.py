@@ -73,15 +73,16 @@ def test_fit_takes_the_double_as_a_cohort(
 @pytest.fixture(scope="module")
 def report(way: Path, datadouble: Run) -> Path:
     said = datadouble(
-        "audit", way / "double", "--real", way / "cohort", "--out", way / "report", "--run", way / "run"
-    )
+        "audit", way / "double", "--real", way / "cohort", "--out", way / "report", "--run", way / "run",
+        "--effort", "demo", exit_code=1,
+    )  # fmt: skip
     assert str(way / "report/report.html") in said
     return way / "report"
 
 
 def test_the_evidence(report: Path) -> None:
     evidence = json.loads((report / "evidence.json").read_text())
-    assert evidence["verdict"] == "inconclusive"
+    assert evidence["verdict"] == "inconclusive"  # 30 pictures: a copy among fifty cannot be excluded
     assert evidence["reasons"]
     assert {"fidelity", "privacy", "usefulness", "realism", "controls"} <= evidence.keys()
 

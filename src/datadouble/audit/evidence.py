@@ -27,6 +27,8 @@ class Evidence:
         Measurements.
     usefulness, realism, controls : dict or None
         None: not measured.
+    policy : dict, optional
+        The rules that the verdict was taken against, and what each found.
     notes : list of str
         What a reader must know before using the numbers.
     """
@@ -43,6 +45,7 @@ class Evidence:
     usefulness: dict[str, Any] | None = None
     realism: dict[str, Any] | None = None
     controls: dict[str, Any] | None = None
+    policy: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
     schema_version: int = SCHEMA_VERSION
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from datadouble import files
+from datadouble.audit.privacy.gate import GateLimits
 from datadouble.errors import DataDoubleError, suggest
 
 DEFAULT = Path(__file__).parent / "policies" / "default.toml"
@@ -71,10 +72,11 @@ class Rule:
 
 @dataclass(frozen=True)
 class Policy:
-    """A named list of rules, and the fingerprint of the file that they came from."""
+    """A named list of rules, the limits of the privacy gate, and the fingerprint of the file that they came from."""
 
     name: str
     rules: tuple[Rule, ...]
+    gate: GateLimits
     fingerprint: str
 
     @classmethod
@@ -98,7 +100,17 @@ class Policy:
             ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise DataDoubleError("this is no TOML", where=path.name, found=str(error)) from error
-        faults = [f"unknown key {key!r}" for key in content if key not in ("name", "rules")]
+        faults = [f"unknown key {key!r}" for key in content if key not in ("name", "rules", "gate")]
+        limits = content.get("gate", {})
+        gate_keys = [item.name for item in fields(GateLimits)]
+        faults += [
+            f"gate: unknown key {key!r}: {suggest(key, gate_keys)}" for key in limits if key not in gate_keys
+        ]
+        faults += [
+            f"gate: {key} is {value!r}, not a number"
+            for key, value in limits.items()
+            if isinstance(value, bool) or not isinstance(value, int | float)
+        ]
         known = [item.name for item in fields(Rule)]
         rules = []
         for number, entry in enumerate(content.get("rules", []), start=1):
@@ -118,10 +130,12 @@ class Policy:
                 found="; ".join(faults),
                 remedy="correct the rules named; docs/reference/policy.md says what each key means",
             )
-        return cls(str(content.get("name", path.stem)), tuple(rules), files.fingerprint(text))
+        return cls(
+            str(content.get("name", path.stem)), tuple(rules), GateLimits(**limits), files.fingerprint(text)
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """Name, fingerprint and every rule, for the evidence."""
+        """Name, fingerprint, the gate's limits and every rule, for the evidence."""
         rules = [
             {
                 item.name: getattr(rule, item.name)
@@ -130,7 +144,7 @@ class Policy:
             }
             for rule in self.rules
         ]
-        return {"name": self.name, "fingerprint": self.fingerprint, "rules": rules}
+        return {"name": self.name, "fingerprint": self.fingerprint, "gate": asdict(self.gate), "rules": rules}
 
 
 class Finding(NamedTuple):

@@ -48,4 +48,4 @@ app.command("duplicates", short_help="Find pictures that look alike.")(duplicate
 app.command("split", short_help="Divide patients: train, holdout, test.")(split.split)
 app.command("fit", short_help="Train a generator on a cohort.")(fit.fit)
 app.command("generate", short_help="Draw a double from a generator.")(generate.generate)
-app.command("audit", short_help="Write the first report on a double.")(audit.audit)
+app.command("audit", short_help="Judge a double: faithful, useful, safe?")(audit.audit)

@@ -1,10 +1,12 @@
 """``datadouble audit``."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from datadouble.cli.failures import PROBLEMS
 from datadouble.cli.output import say
 
 
@@ -12,30 +14,78 @@ def audit(
     double: Annotated[Path, typer.Argument(help="The synthetic cohort to judge, from whichever generator.")],
     real: Annotated[Path, typer.Option(help="The real cohort that it stands for.")],
     out: Annotated[Path, typer.Option(help="The folder for report.html and evidence.json.")],
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="fidelity, privacy, usefulness or realism; repeatable. Default: all."),
+    ] = None,
+    policy: Annotated[Path | None, typer.Option(help="Thresholds, fixed before; default: ours.")] = None,
+    effort: Annotated[str, typer.Option(help="demo, standard, thorough or paper.")] = "standard",
     run: Annotated[Path | None, typer.Option(help="The run folder, to show its training curves.")] = None,
+    model_access: Annotated[
+        bool, typer.Option("--model-access", help="Also attack the weights in the run folder.")
+    ] = False,
+    other_double: Annotated[
+        Path | None, typer.Option(help="A double from a generator that was trained on the holdout.")
+    ] = None,
+    grouping: Annotated[
+        str,
+        typer.Option(help="The classes that networks tell apart, such as 2,3|4,5; default: in the middle."),
+    ] = "",
     extractor: Annotated[str, typer.Option(help="The features that are compared.")] = "efficientnet-lite0",
     reference: Annotated[
         str, typer.Option(help="The real split to compare with: test, holdout or unseen (both).")
-    ] = "test",
-    neighbours: Annotated[
-        int, typer.Option(min=1, help="How many synthetic images are searched for in the training set.")
-    ] = 500,
-    seed: Annotated[int, typer.Option(help="Seed of the subsamples.")] = 0,
+    ] = "unseen",
+    seed: Annotated[int, typer.Option(help="Seed of subsamples, permutations and controls.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="How many processes extract features.")] = 1,
 ) -> None:
-    """Write the first report on a double: distances beside their floor, nearest neighbours, sample sheets."""
-    from datadouble.audit.report import first_report
-    from datadouble.cohort import Cohort
+    """Judge a double: fidelity, privacy with its controls, usefulness, realism, and a verdict.
 
-    first_report(
+    Exits with 1 where the verdict is not `passed`.
+    """
+    from datadouble.audit.audit import audit as judge
+    from datadouble.cohort import Cohort
+    from datadouble.errors import DataDoubleError
+
+    attack = None
+    if model_access:
+        if run is None:
+            raise DataDoubleError(
+                "an attack on the weights needs the weights", where="--model-access", remedy="give --run RUN"
+            )
+        attack = _attack(run, real, seed)
+    evidence = judge(
         Cohort.open(double),
         Cohort.open(real),
         out,
+        only=only or (),
+        policy=policy,
+        effort=effort,
         run=run,
+        other_double=None if other_double is None else Cohort.open(other_double),
+        model_access=attack,
+        grouping=grouping,
         extractor=extractor,
         reference=reference,
-        neighbours=neighbours,
         seed=seed,
         processes=processes,
+        say=say,
     )
+    say(f"verdict: {evidence.verdict}")
+    for reason in evidence.reasons:
+        say(f"  {reason}")
     say(f"the report: {out / 'report.html'}")
+    if evidence.verdict != "passed":
+        raise typer.Exit(PROBLEMS)
+
+
+def _attack(run: Path, real: Path, seed: int) -> Callable[[Path], dict[str, Any]]:
+    """The attack on a run's weights, as the audit calls it: with a folder for what it keeps."""
+
+    def attack(cache: Path) -> dict[str, Any]:
+        from datadouble.audit.privacy.model_access import audit_model_access
+        from datadouble.cohort import Cohort
+        from datadouble.recipes.attack import attack_run
+
+        return attack_run(run, Cohort.open(real), audit_model_access, cache=cache, seed=seed, say=say)
+
+    return attack

@@ -24,7 +24,6 @@ from datadouble.audit.features.loading import (
     run_network,
     state_digest,
 )
-from datadouble.errors import DataDoubleError
 from datadouble.files import fingerprint
 from datadouble.networks.resnet import RESNETS, ResNet
 

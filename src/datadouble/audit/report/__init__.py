@@ -1,5 +1,5 @@
 """Reports of an audit: one self-contained HTML file beside the evidence."""
 
-from datadouble.audit.report.first import first_report
+from datadouble.audit.report.page import ReportContext, write_report
 
-__all__ = ["first_report"]
+__all__ = ["ReportContext", "write_report"]

@@ -1,150 +1,193 @@
-"""The first report as one HTML file: everything inline, everything escaped, no script."""
+"""The report of an audit as one HTML file: everything inline, everything escaped, no script."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from datadouble import files
-from datadouble.audit.evidence import Evidence
-from datadouble.audit.report import figures
-from datadouble.audit.report.pictures import sheet, thumbnail
-from datadouble.audit.report.training_run import read_curves, read_settings
-from datadouble.randomness import generator_for
+from datadouble.audit.evidence import plain
+from datadouble.audit.parts import Part
+from datadouble.audit.report import numbers, shown
+from datadouble.audit.report.answers import answers, probes
+from datadouble.audit.report.attackers import PLAIN, attackers, control_lines, reasons, scope
+from datadouble.audit.report.figures import base
+from datadouble.audit.report.hints import not_measured
+from datadouble.audit.report.plots import LESIONS, draw_plots
+from datadouble.audit.report.training_run import read_settings
 
 if TYPE_CHECKING:
-    from datadouble.audit.report.first import FirstLookMaterial
+    from jinja2 import Environment
+    from markupsafe import Markup
+
     from datadouble.cohort.cohort import Cohort
 
 TEMPLATES = Path(__file__).parent / "templates"
-SHEET = 8  # pictures of each class on each side
 
 
-def write_page(path: Path, evidence: Evidence, material: FirstLookMaterial) -> None:
-    """Render ``first.html.j2`` and write it in one atomic step."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+@dataclass(frozen=True)
+class ReportContext:
+    """What the page shows besides the evidence.
 
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,  # class names and ids come from other people's files
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": number,
-        "thousands": lambda n: f"{n:,}",
-        "percent": lambda p: f"{100 * p:.1f}%",
-    }
-    found = evidence.to_json()
-    fidelity = found["fidelity"]
-    measured = "fd" in fidelity["overall"]
-    curves = read_curves(material.run) if material.run else None
-    page = environment.get_template("first.html.j2").render(
-        evidence=found,
-        overall=fidelity["overall"],
-        classes=fidelity["classes"],
-        neighbours=found["privacy"]["neighbours"],
-        answer=answers(found),
-        fd_plot=figures.distance_plot(fidelity["overall"], fidelity["classes"], "fd") if measured else None,
-        kid_plot=figures.distance_plot(fidelity["overall"], fidelity["classes"], "kid") if measured else None,
-        similarity_plot=figures.similarity_plot(material.look.similarities, material.look.control),
-        training_plot=figures.training_plot(curves) if curves else None,
-        side_plot=figures.side_plot(curves) if curves else None,
-        settings=read_settings(material.run) if material.run else [],
-        sheets=_sheets(material),
-        pairs=_pairs(material),
-        unreadable=material.unreadable,
-        colours={"ink": figures.INK, "double": figures.DOUBLE, "real": figures.REAL, "floor": figures.FLOOR},
+    Parameters
+    ----------
+    double, real : Cohort
+        Pictures are read from them.
+    reference_rows : ndarray of int
+        Rows of the real cohort that the double was compared with: the sheets are drawn from them.
+    at_size : int
+        Side to which pictures are brought before they are shown; 0: as they are.
+    run : Path or None
+        Run folder of the generator, for its training curves and settings.
+    seed : int
+        Equal seeds choose equal pictures.
+    unreadable : list of (name, reason)
+    """
+
+    double: Cohort
+    real: Cohort
+    reference_rows: np.ndarray
+    at_size: int
+    run: Path | None
+    seed: int
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+
+
+def write_report(
+    path: Path, evidence: dict[str, Any], parts: Mapping[str, Part], context: ReportContext
+) -> None:
+    """Write the report of an audit, in one atomic step.
+
+    Parameters
+    ----------
+    path : Path
+        The HTML file.
+    evidence : dict
+        The content of ``evidence.json``. Any section may be missing or None: the page then says that it was not
+        measured, and how to measure it.
+    parts : mapping of str to Part
+        Arrays to draw, by the parts' names in :mod:`datadouble.audit.sections`; any may be missing.
+    context : ReportContext
+
+    Notes
+    -----
+    The page holds pictures of real patients and may not leave; it holds no patient id and no path.
+    """
+    found: dict[str, Any] = plain(evidence)
+    arrays = {name: part.arrays for name, part in parts.items()}
+    pictures = shown.choose(found, arrays, context)
+    page = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            e=_with_sections(found),
+            answers=answers(found),
+            reasons=reasons(found),
+            scope=scope(found),
+            attackers=attackers(found),
+            controls=control_lines(found),
+            plots=draw_plots(found, arrays, context.run),
+            pictures=pictures,
+            run_settings=read_settings(context.run) if context.run else [],
+            settings=_flat(found.get("settings")),
+            unreadable=shown.unreadable(context),
+            measure_names=PLAIN,
+            lesion_names=LESIONS,
+            probes=probes(found),
+            colours={"double": base.DOUBLE, "real": base.REAL, "floor": base.FLOOR},
+        )
     )
     files.write_text(path, page)
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """A number to so many significant digits, without exponents: 64.7, 0.00123, 1,234."""
-    if value is None:
-        return "–"
-    if value == 0:
-        return "0"
-    decimals = max(0, digits - 1 - int(np.floor(np.log10(abs(value)))))
-    return f"{value:,.{min(decimals, 6)}f}".replace("-", "−")
+SECTIONS = (
+    "fidelity",
+    "privacy",
+    "usefulness",
+    "realism",
+    "controls",
+    "policy",
+    "double",
+    "real",
+    "settings",
+)
 
 
-def answers(found: dict[str, Any]) -> dict[str, str]:
-    """The first screen's two sentences, in words that follow from the numbers."""
-    overall, neighbours = found["fidelity"]["overall"], found["privacy"]["neighbours"]
-    faithful = "Too few pictures to say."
-    if "fd" in overall:
-        fd, kid = overall["fd"], overall["kid"]
-        ratio = fd["value"] / fd["floor"]["value"] if fd["floor"]["value"] > 0 else float("inf")
-        if kid["low"] <= max(kid["floor"]["high"], 0):
-            faithful = f"Not told apart from real pictures by the kernel distance at n = {overall['n']:,}"
+def _with_sections(found: dict[str, Any]) -> dict[str, Any]:
+    """The evidence with an empty dictionary where a section is None, so that templates may step into it."""
+    return found | {name: found.get(name) or {} for name in (*SECTIONS, "software", "extractor")}
+
+
+def _environment() -> Environment:
+    from jinja2 import ChainableUndefined, Environment, FileSystemLoader
+
+    class Missing(ChainableUndefined):
+        """What is not in the evidence shows as a dash: hours of measuring are not lost to a gap."""
+
+        def __str__(self) -> str:
+            return numbers.NONE
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,  # class names and ids come from other people's files
+        undefined=Missing,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": numbers.number,
+        "fixed": numbers.fixed,
+        "thousands": numbers.count,
+        "percent": numbers.percent,
+        "p": numbers.p_value,
+        "p_words": numbers.p_words,
+        "sentence": numbers.sentence,
+        "clean": numbers.without_paths,
+        "estimate": estimate,
+        "missing": not_measured,
+    }
+    environment.tests["estimate"] = numbers.is_estimate
+    environment.tests["numeric"] = numbers.is_number
+    return environment
+
+
+FORMS: dict[str, Callable[[Any], str]] = {
+    "number": numbers.number,
+    "fixed": lambda value: numbers.fixed(value, 3),
+    "two": numbers.fixed,
+    "signed": numbers.signed,
+    "share": numbers.percent,
+    "percent": lambda value: numbers.percent(value / 100) if numbers.is_number(value) else numbers.NONE,
+}
+
+
+def estimate(values: Any, form: str = "number", scale: float = 1.0) -> Markup:
+    """A value with its interval in small print beneath; a dash where there is none."""
+    from markupsafe import Markup
+
+    if not isinstance(values, dict) or not numbers.is_number(values.get("value")):
+        return Markup(numbers.NONE)
+    write = FORMS[form]
+    value = write(values["value"] * scale)
+    if not numbers.is_estimate(values):
+        return Markup("{}").format(value)
+    low, high = (write(values[key] * scale) for key in ("low", "high"))
+    return Markup("{} <small>{} to {}</small>").format(value, low, high)
+
+
+def _flat(settings: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as (key, value) rows without paths."""
+    rows: list[tuple[str, str]] = []
+    for key, value in (settings or {}).items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, dict):
+            rows += _flat(value, f"{name}: ")
+        elif isinstance(value, list):
+            rows.append((name, numbers.without_paths(", ".join(str(item) for item in value))))
         else:
-            faithful = "Different from real pictures: the kernel distance lies above what real pictures show among them"
-        faithful += f"; the Fréchet distance is {ratio:.1f} times its floor."
-    copies = "Not known: there is no holdout to compare with."
-    if "nearer_to_train" in neighbours:
-        share = neighbours["nearer_to_train"]
-        beyond = neighbours["beyond_every_control"]
-        if beyond["p_value"] < 0.05:
-            copies = (
-                f"Alarm: {beyond['n']:,} of {neighbours['n']:,} synthetic pictures are nearer to a "
-                f"training picture than any of {neighbours['control']['n']:,} unseen real ones is "
-                f"(P = {number(beyond['p_value'], 2)}): see the closest pairs. Nearer to train than to unseen"
-            )
-        elif share["low"] > 0.5:
-            copies = "Alarm: synthetic pictures are nearer to training patients more often than chance"
-        else:
-            copies = "No alarm: synthetic pictures are nearer to training patients no more often than chance"
-        value, low, high = (100 * share[key] for key in ("value", "low", "high"))
-        copies += f" ({value:.1f}%, 95% interval {low:.1f} to {high:.1f}%)."
-    return {"faithful": faithful, "copies": copies}
-
-
-def _sheets(material: FirstLookMaterial) -> list[dict[str, Any]]:
-    """Real and synthetic pictures of each class, side by side."""
-    double, real = material.double, material.real
-    labels_double = np.array([str(label) for label in double.table["label"]])
-    labels_real = np.array([str(label) for label in real.table["label"]])
-    reference = np.zeros(len(real), dtype=bool)
-    reference[material.reference_rows] = True
-    present = set(labels_double) | set(labels_real[reference])
-    names = [name for name in double.info.classes if name in present]
-    names += sorted(present - set(names))
-    sheets = []
-    for name in names:
-        rng = generator_for(material.seed, "sheet", name)
-        sides: list[tuple[Cohort, np.ndarray]] = [
-            (real, np.flatnonzero(reference & (labels_real == name))),
-            (double, np.flatnonzero(labels_double == name)),
-        ]
-        shown = [sheet(cohort, rows, SHEET, rng, material.at_size) for cohort, rows in sides]
-        sheets.append(
-            {
-                "label": name,
-                "real": shown[0],
-                "synthetic": shown[1],
-                "n_real": len(sides[0][1]),
-                "n_synthetic": len(sides[1][1]),
-            }
-        )
-    return sheets
-
-
-def _pairs(material: FirstLookMaterial) -> list[dict[str, Any]]:
-    """The closest pairs; of the real side only the picture and its class, for ids can name patients."""
-    pairs = []
-    for pair in material.look.pairs:
-        pairs.append(
-            {
-                "synthetic": thumbnail(material.double, pair.synthetic, material.at_size),
-                "train": thumbnail(material.real, pair.train, material.at_size),
-                "image_id": str(material.double.table["image_id"].iloc[pair.synthetic]),
-                "label": str(material.double.table["label"].iloc[pair.synthetic]),
-                "train_label": str(material.real.table["label"].iloc[pair.train]),
-                "similarity": pair.similarity,
-            }
-        )
-    return pairs
+            rows.append((name, numbers.NONE if value is None else numbers.without_paths(value)))
+    return rows

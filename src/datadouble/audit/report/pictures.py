@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from datadouble.cohort.cohort import Cohort
 
 SIDE = 192  # pixels; shown at about half of it, for sharp displays
+
+
+class Box(NamedTuple):
+    """A rectangle over a picture, all in percent of its side: the page draws it, the pixels stay as they are."""
+
+    left: float
+    top: float
+    width: float
+    height: float
 
 
 def native_size(cohort: Cohort) -> int:
@@ -33,6 +42,8 @@ def thumbnail(cohort: Cohort, row: int, at_size: int = 0) -> str | None:
     """One picture as a data address, first brought to ``at_size`` if that is not 0; None where it cannot be read."""
     from PIL import Image
 
+    if not 0 <= row < len(cohort):
+        return None
     try:
         image = cohort.image(row)
     except DataDoubleError:
@@ -57,3 +68,21 @@ def sheet(
         if len(pictures) == count:
             break
     return pictures
+
+
+def box_over(corners: np.ndarray) -> Box | None:
+    """Left, top, right, bottom as a box inside the picture; None where nothing of it lies inside.
+
+    Parameters
+    ----------
+    corners : ndarray
+        (4,), fractions of the picture's side; may lie outside it, and left and right may be exchanged.
+    """
+    values = np.asarray(corners, np.float64).ravel()
+    if len(values) != 4 or not np.isfinite(values).all():
+        return None
+    left, right = sorted(np.clip(values[[0, 2]], 0, 1))
+    top, bottom = sorted(np.clip(values[[1, 3]], 0, 1))
+    if right - left < 0.005 or bottom - top < 0.005:
+        return None
+    return Box(*(round(float(100 * v), 2) for v in (left, top, right - left, bottom - top)))

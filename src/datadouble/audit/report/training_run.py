@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from datadouble.audit.report.numbers import without_paths
+
 
 class Curves(NamedTuple):
     """Series over images seen: name -> (images_seen (n,), values (n,)); and the last losses by diffusion time."""
@@ -70,11 +72,16 @@ def read_settings(run: Path) -> list[tuple[str, str]]:
             for key, item in value.items():
                 flatten(f"{prefix}.{key}" if prefix else str(key), item)
         else:
-            text = str(value)
-            rows.append((prefix, PurePath(text).name if isinstance(value, str) and "/" in text[:2] else text))
+            items = value if isinstance(value, list) else [value]
+            rows.append((prefix, ", ".join(_last_part(item) for item in items)))
 
     flatten("", settings)
     return rows
+
+
+def _last_part(value: Any) -> str:
+    """A value in words; of a path, of whichever system, only its last part."""
+    return PurePath(value.replace("\\", "/")).name if isinstance(value, str) else without_paths(value)
 
 
 def _is_number(value: Any) -> bool:

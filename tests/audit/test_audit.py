@@ -1,0 +1,124 @@
+"""The whole audit on simulated scans: a clean double, one with a copy in it, and a broken picture."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import datadouble
+from datadouble.audit.evidence import Evidence
+from datadouble.cohort import Cohort
+from datadouble.cohort.cohort import CohortInfo
+from datadouble.cohort.phantom.cohort import make_phantom_cohort
+from datadouble.cohort.split import split_cohort
+from datadouble.cohort.writer import CohortWriter
+from datadouble.errors import DataDoubleError
+
+CLASSES = ("4", "5")  # not 2: a smooth black cyst looks like any other
+SIZE = 64
+
+
+class PatchExtractor:
+    """Block means of a picture: fast, and honest about what they see."""
+
+    name, input_size, dimension, fingerprint, preprocessing = "patches", 32, 64, "f1", "block means"
+
+    def features(self, pictures: np.ndarray) -> np.ndarray:
+        return pictures.reshape(-1, 8, 4, 8, 4).mean((2, 4)).reshape(-1, 64).astype(np.float32)
+
+    def logits(self, features: np.ndarray) -> None:
+        return None
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    path = tmp_path_factory.mktemp("audit") / "real"
+    make_phantom_cohort(path, patients=100, pictures_per_patient=(1, 1), size=SIZE, classes=CLASSES)
+    split_cohort(path, train=0.5, holdout=0.25, test=0.25)
+    return Cohort.open(path)
+
+
+def make_double(path: Path, real: Cohort, copied: int) -> Cohort:
+    """Scans of other simulated patients, called synthetic; the first `copied` are training pictures."""
+    others = make_phantom_cohort(
+        path.with_name(f"{path.name}-others"),
+        patients=40,
+        pictures_per_patient=(1, 1),
+        size=SIZE,
+        classes=CLASSES,
+        seed=7,
+    )
+    train = real.filter(split="train")
+    info = CohortInfo("double", "synthetic", "ultrasound", CLASSES, contains_real_pixels=False)
+    with CohortWriter(path, info) as writer:
+        for row, sample in enumerate(others):
+            image = train.image(row) if row < copied else sample.image
+            writer.add(image, image_id=f"s{row:03d}", patient_id="", label=sample.row["label"])
+        return writer.finish()
+
+
+def judge(double: Cohort, real: Cohort, out: Path) -> Evidence:
+    return datadouble.audit(
+        double, real, out, only=("fidelity", "privacy"), effort="demo", extractor=PatchExtractor()
+    )
+
+
+def test_a_clean_double_is_not_failed_and_a_copy_fails(real: Cohort, tmp_path: Path) -> None:
+    clean = judge(make_double(tmp_path / "clean", real, 0), real, tmp_path / "clean-audit")
+    assert clean.verdict != "failed"
+    assert clean.privacy["copies"]["rate"]["copies"] == 0
+    assert clean.privacy["copies"]["rate"]["high"] > 0.05  # 0 of 40 is at most 7.2%
+    came_out = {control["name"].split(",")[0]: control["ok"] for control in clean.controls["controls"]}
+    assert came_out["planted: copies"] and came_out["planted: flips"] and came_out["planted: crops"]
+    assert came_out["overfitted"] and came_out["unseen patients"]
+
+    leaky = judge(make_double(tmp_path / "leaky", real, 2), real, tmp_path / "leaky-audit")
+    assert leaky.verdict == "failed"
+    assert any("gate" in reason for reason in leaky.reasons)
+    assert leaky.privacy["copies"]["rate"]["copies"] == 2
+    assert {pair["image_id"] for pair in leaky.privacy["copies"]["closest"][:2]} == {"s000", "s001"}
+
+    written = json.loads((tmp_path / "leaky-audit" / "evidence.json").read_text())
+    assert written["verdict"] == "failed"
+    assert {"fidelity", "privacy", "usefulness", "realism", "controls", "policy"} <= set(written)
+    page = (tmp_path / "leaky-audit" / "report.html").read_text()
+    for text in (json.dumps(written), page):
+        assert "phantom-0" not in text, "a patient's name"
+        assert str(tmp_path) not in text, "a path"
+
+
+def test_a_broken_picture_is_named_and_a_killed_audit_goes_on(
+    real: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datadouble.audit import sections
+
+    double = make_double(tmp_path / "double", real, 0)
+    (double.path / "images" / "s003.png").write_bytes(b"broken")
+    first = judge(double, real, tmp_path / "audit")
+    assert first.double["unreadable"] == ["s003"]
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("measured again")
+
+    for name in ("distances", "release_only", "copies", "controls"):
+        monkeypatch.setattr(sections, name, refuse)
+    (tmp_path / "audit" / "evidence.json").unlink()
+    assert judge(double, real, tmp_path / "audit").to_json() == first.to_json()
+
+
+def test_without_a_holdout_nothing_passes(real: Cohort, tmp_path: Path) -> None:
+    shutil.copytree(real.path, tmp_path / "real")
+    alone = Cohort.open(tmp_path / "real")
+    table = alone.table.copy()
+    table["split"] = "train"
+    alone.replace_table(table)
+    found = judge(make_double(tmp_path / "double", real, 0), alone, tmp_path / "audit")
+    assert found.verdict == "inconclusive"
+    assert any("controls" in reason for reason in found.reasons)
+
+
+def test_an_unknown_part_is_refused(real: Cohort, tmp_path: Path) -> None:
+    with pytest.raises(DataDoubleError, match="unknown part"):
+        datadouble.audit(real, real, tmp_path, only=("privcy",))
