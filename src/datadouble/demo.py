@@ -7,7 +7,7 @@ from pathlib import Path
 from datadouble.errors import DataDoubleError
 
 PATIENTS = 200
-PER_CLASS = 60
+PER_CLASS = 40
 STEPS = 5
 
 

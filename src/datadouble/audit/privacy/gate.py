@@ -35,13 +35,13 @@ class GateLimits:
     copy_confidence : float
         One-sided, of the threshold's tail.
     membership_alpha : float
-        Level of the membership test. Both together bound the false alarms of the gate at their sum, 5%.
+        Level of the membership test. Both together bound the false alarms of the gate at their sum, below 5%.
     membership_advantage : float
         A significant advantage (TPR - FPR) up to this is let pass.
     """
 
     copies: int = 0
-    copy_alpha: float = 0.025
+    copy_alpha: float = 0.01
     copy_confidence: float = 0.975
     membership_alpha: float = 0.025
     membership_advantage: float = 0.0
