@@ -83,6 +83,7 @@ def main() -> None:
 def _kept(options: argparse.Namespace, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The stored result of a job, or a fresh one."""
     settings = {k: v for k, v in vars(options).items() if k not in ("cache", "out", "splits", "phantoms")}
+    settings["limits"] = GateLimits()
     key = files.fingerprint(VERSION, name, repr(sorted((k, str(v)) for k, v in settings.items())))
     path = options.cache / f"{name}-{key}.json"
     if not path.is_file():
