@@ -22,7 +22,12 @@ import numpy as np
 from datadouble import files
 from datadouble.audit.pictures import Pictures, read_pictures
 from datadouble.audit.privacy.copy_gallery import VERSION
-from datadouble.audit.privacy.copy_threshold import copy_scores
+from datadouble.audit.privacy.copy_threshold import (
+    CopyThreshold,
+    copy_scores,
+    release_p_value,
+    single_p_values,
+)
 from datadouble.audit.privacy.gate import GateLimits, PrivacyGate
 from datadouble.audit.privacy.planted import KINDS, LEAST_LESION, choose_sources, leak, redrawn
 from datadouble.audit.privacy.thumbnails import thumbnail_features
@@ -34,6 +39,7 @@ from datadouble.randomness import generator_for, seed_for
 from datadouble.stats import proportion_interval
 
 SHARES = (0.005, 0.01, 0.02, 0.05, 0.1)
+SUSPICIOUS = 0.1  # of the default policy: below it a release without an alarm is inconclusive
 
 
 def main() -> None:
@@ -83,7 +89,7 @@ def main() -> None:
 def _kept(options: argparse.Namespace, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The stored result of a job, or a fresh one."""
     settings = {k: v for k, v in vars(options).items() if k not in ("cache", "out", "splits", "phantoms")}
-    settings["limits"] = GateLimits()
+    settings["limits"] = (GateLimits(), SUSPICIOUS)
     key = files.fingerprint(VERSION, name, repr(sorted((k, str(v)) for k, v in settings.items())))
     path = options.cache / f"{name}-{key}.json"
     if not path.is_file():
@@ -151,6 +157,7 @@ def one_split(
                         "leaks": count,
                         "named": int((bag > threshold.threshold).sum()),
                         "alarm": bool((bag > threshold.threshold).any()),
+                        "copies_p_value": _release_p_value(np.r_[bag, own_scores[rest]], threshold),
                         "least": float(bag.min()),
                     }
                 )
@@ -165,6 +172,7 @@ def one_split(
             "leaks": len(overfitted),
             "named": 0,
             "alarm": result.alarm,
+            "copies_p_value": 1.0,
             "p_value": result.membership["p_value"],
         }
     )
@@ -270,6 +278,7 @@ def _clean(
                 "copies": copies,
                 "membership_alarm": membership.alarm,
                 "p_value": membership.membership["p_value"],
+                "copies_p_value": _release_p_value(scores[order], threshold),
                 "alarm": bool(copies) or membership.alarm,
             }
         )
@@ -331,6 +340,15 @@ def _gate(
     )
 
 
+def _release_p_value(scores: np.ndarray, threshold: CopyThreshold) -> float:
+    return release_p_value(single_p_values(scores, threshold))
+
+
+def _passed(double: dict[str, Any]) -> bool:
+    """Neither an alarm nor a picture so near that the default policy calls the audit inconclusive."""
+    return not double["alarm"] and double["copies_p_value"] >= SUSPICIOUS
+
+
 def write(options: argparse.Namespace, jobs: list[dict[str, Any]]) -> None:
     """Table and JSON of what is finished."""
     leaky = [d for job in jobs for d in job["leaky"] if d["kind"] != "overfitted"]
@@ -343,9 +361,10 @@ def write(options: argparse.Namespace, jobs: list[dict[str, Any]]) -> None:
         "Releases of one split share their pictures, and the intervals (95%, Clopper-Pearson) count them as if",
         "they did not: the table of single pictures, each counted once, is the harder evidence.",
         "",
-        f"- leaky doubles: {len(leaky)}, of which {sum(not d['alarm'] for d in leaky)} passed the gate",
+        f"- leaky doubles: {len(leaky)}; alarm {sum(d['alarm'] for d in leaky)}, inconclusive "
+        f"{sum(not d['alarm'] and not _passed(d) for d in leaky)}, passed {sum(_passed(d) for d in leaky)}",
         f"- overfitted doubles (training pictures redrawn): {len(overfitted)}, "
-        f"of which {sum(not d['alarm'] for d in overfitted)} passed",
+        f"of which {sum(_passed(d) for d in overfitted)} passed",
     ]
     for kind in ("holdout patients", "phantoms"):
         mine = [d for d in clean if d["kind"] == kind]
@@ -356,7 +375,8 @@ def write(options: argparse.Namespace, jobs: list[dict[str, Any]]) -> None:
             )
     if clean:
         lines.append(
-            f"- all clean releases: {len(clean)}; alarms {_rate(sum(d['alarm'] for d in clean), len(clean))}"
+            f"- all clean releases: {len(clean)}; alarms {_rate(sum(d['alarm'] for d in clean), len(clean))}, "
+            f"inconclusive {_rate(sum(not d['alarm'] and not _passed(d) for d in clean), len(clean))}"
         )
     lines += ["", "## Leaky doubles caught, by kind and share of the release", ""]
     lines += [

@@ -9,7 +9,7 @@ from datadouble.errors import DataDoubleError
 
 GOOD = {
     "double": {"contains_real_pixels": False},
-    "privacy": {"gate": {"alarm": False}, "copies": {"rate": {"high": 0.006}}},
+    "privacy": {"gate": {"alarm": False}, "copies": {"rate": {"high": 0.006}, "p_value": 0.4}},
     "controls": {"caught_planted": True, "caught_overfitted": True, "passed_clean": True},
 }
 
@@ -43,6 +43,7 @@ def test_the_default_policy_passes_only_where_all_holds() -> None:
         ("privacy.gate.alarm", True, "failed"),
         ("privacy.gate.alarm", None, "inconclusive"),
         ("privacy.copies.rate.high", 0.03, "inconclusive"),
+        ("privacy.copies.p_value", 0.03, "inconclusive"),
         ("privacy.copies.rate.high", float("nan"), "inconclusive"),
     ],
 )

@@ -64,3 +64,11 @@ def test_few_patients_give_a_higher_threshold() -> None:
 def test_too_few_unseen_pictures_are_refused() -> None:
     with pytest.raises(DataDoubleError, match="too few unseen"):
         learn_threshold(matches(chance(np.random.default_rng(0), 10)), np.arange(10), release=100)
+
+
+def test_the_p_value_of_a_release_is_sidaks() -> None:
+    from datadouble.audit.privacy.copy_threshold import release_p_value
+
+    assert release_p_value(np.array([0.01, 0.5])) == pytest.approx(1 - 0.99**2)
+    assert release_p_value(np.array([1.0, 1.0])) == pytest.approx(1)
+    assert release_p_value(np.zeros(0)) == 1

@@ -241,7 +241,7 @@ def _evidence(cohorts, measured):
     }
     privacy = measured["privacy"] | {
         "gate": gate,
-        "copies": {"n": 400, "rate": estimate(0.0, 0.0, 0.0075, 400, copies=0)},
+        "copies": {"n": 400, "p_value": 0.6, "rate": estimate(0.0, 0.0, 0.0075, 400, copies=0)},
         "model_access": model_access(),
     }
     privacy["attributes"] = privacy["attributes"] | {"p_value": 0.5}

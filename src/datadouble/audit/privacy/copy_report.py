@@ -9,7 +9,7 @@ import numpy as np
 from datadouble.audit.pictures import Pictures
 from datadouble.audit.privacy.alignment import WINDOWS
 from datadouble.audit.privacy.copies import Matches
-from datadouble.audit.privacy.copy_threshold import copy_scores
+from datadouble.audit.privacy.copy_threshold import copy_scores, release_p_value
 from datadouble.audit.privacy.gate import PrivacyGate
 from datadouble.audit.privacy.keypoints import SIDE
 from datadouble.stats import proportion_interval
@@ -91,7 +91,6 @@ def assess_copies(double: Pictures, train: Pictures, gate: PrivacyGate, *, pairs
         )
         for i in order.tolist()
     ]
-    least = float(scores.p_value.min()) if n else 1.0
     evidence = {
         "measure": "correlation of whitened texture after alignment, best box of each size, against unseen patients",
         "n": n,
@@ -107,7 +106,7 @@ def assess_copies(double: Pictures, train: Pictures, gate: PrivacyGate, *, pairs
             "copies": found,
             "interval": "one-sided 95% Clopper-Pearson bounds",
         },
-        "p_value": float(-np.expm1(n * np.log1p(-min(least, 1 - 1e-12)))),
+        "p_value": release_p_value(scores.p_value),
         "threshold": threshold.to_json(),
         "scores": {"double": _quantiles(scores.score), "unseen": _quantiles(unseen)},
         "closest": [

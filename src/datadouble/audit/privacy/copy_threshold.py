@@ -126,9 +126,23 @@ def copy_scores(matches: Matches, threshold: CopyThreshold) -> CopyScores:
     """Scores on the threshold's scale; the P value is that of one picture, not of the release."""
     standard = (_squared(matches.correlation) - threshold.centre) / threshold.spread
     score = standard.max(1) if len(standard) else np.zeros(0)
-    beyond = np.maximum(score - threshold.start, 0)
-    p = np.where(score > threshold.start, threshold.share * np.exp(-beyond / threshold.scale), 1.0)
-    return CopyScores(score, standard.argmax(1) if len(standard) else np.zeros(0, np.int64), p)
+    window = standard.argmax(1) if len(standard) else np.zeros(0, np.int64)
+    return CopyScores(score, window, single_p_values(score, threshold))
+
+
+def single_p_values(scores: np.ndarray, threshold: CopyThreshold) -> np.ndarray:
+    """The chance that one picture of an unseen patient scores as much; 1 below the tail."""
+    beyond = np.maximum(scores - threshold.start, 0)
+    tail = threshold.share * np.exp(-beyond / threshold.scale)
+    return np.where(scores > threshold.start, tail, 1.0)
+
+
+def release_p_value(single: np.ndarray) -> float:
+    """The chance that the greatest of so many unseen pictures scores as much as the greatest of a release (Sidak)."""
+    if len(single) == 0:
+        return 1.0
+    least = min(float(single.min()), 1 - 1e-12)
+    return float(-np.expm1(len(single) * np.log1p(-least)))
 
 
 def _squared(correlation: np.ndarray) -> np.ndarray:

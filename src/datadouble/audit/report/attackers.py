@@ -25,6 +25,7 @@ PLAIN = {
     "double.contains_real_pixels": "real pixels in the double",
     "privacy.gate.alarm": "alarm of the privacy gate",
     "privacy.copies.rate.high": "share of copies, at most",
+    "privacy.copies.p_value": "nearest pair arises by chance, P",
     "privacy.attributes.p_value": "attributes guessed by chance, P",
 }
 """Names for readers of what policies hold against a limit."""
