@@ -122,3 +122,57 @@ def test_without_a_holdout_nothing_passes(real: Cohort, tmp_path: Path) -> None:
 def test_an_unknown_part_is_refused(real: Cohort, tmp_path: Path) -> None:
     with pytest.raises(DataDoubleError, match="unknown part"):
         datadouble.audit(real, real, tmp_path, only=("privcy",))
+
+
+def test_a_mask_of_a_wrong_size_shifts_no_other_picture(
+    real: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a picture has features but no pixels; both spaces must still speak of the same pictures, row by row."""
+    from datadouble.audit import sections
+    from datadouble.audit.efforts import EFFORTS
+    from datadouble.audit.material import AuditMaterial
+    from datadouble.audit.privacy.thumbnails import thumbnail_features
+    from datadouble.cohort.pixels import fit_square
+    from datadouble.files import save_png
+
+    shutil.copytree(real.path, tmp_path / "real")
+    broken = Cohort.open(tmp_path / "real")
+    row = int(np.flatnonzero(broken.table["split"] == "train")[0])
+    save_png(broken.path / str(broken.table["mask_file_name"].iloc[row]), np.zeros((8, 8), np.uint8))
+    material = AuditMaterial(
+        make_double(tmp_path / "double", real, 0),
+        broken,
+        reference="unseen",
+        extractor=PatchExtractor(),
+        precision="auto",
+        at_size=SIZE,
+        cache=tmp_path / "cache",
+        processes=1,
+        seed=0,
+    )
+
+    class Seen(Exception):
+        pass
+
+    def look(double: object, train: object, holdout: object, *, more_spaces: dict, **_: object) -> None:
+        raise Seen(train, more_spaces["thumbnails"].train)
+
+    monkeypatch.setattr("datadouble.audit.sections.privacy.assess_release_only", look)
+    with pytest.raises(Seen) as caught:
+        sections.release_only(material, EFFORTS["demo"])
+    train, thumbnails = caught.value.args
+    assert row not in train.rows
+    expected = thumbnail_features([fit_square(broken.image(int(i)), SIZE) for i in train.rows])
+    assert np.array_equal(thumbnails, expected)
+
+
+def test_other_weights_in_the_same_place_are_attacked_again(tmp_path: Path) -> None:
+    from datadouble.audit.parts import folder_fingerprint
+
+    (tmp_path / "model").mkdir()
+    weights = tmp_path / "model" / "best.safetensors"
+    weights.write_bytes(b"first")
+    before = folder_fingerprint(tmp_path / "model")
+    assert folder_fingerprint(tmp_path / "model") == before
+    weights.write_bytes(b"another")
+    assert folder_fingerprint(tmp_path / "model") != before

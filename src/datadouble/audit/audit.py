@@ -6,6 +6,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from datadouble.audit.evidence import Evidence, plain
 from datadouble.audit.features.base import Extractor, Features
 from datadouble.audit.fidelity.frechet import SMALL_SAMPLE
 from datadouble.audit.material import AuditMaterial
-from datadouble.audit.parts import Part, PartStore, cohort_fingerprint
+from datadouble.audit.parts import Part, PartStore, cohort_fingerprint, folder_fingerprint
 from datadouble.audit.policy import Policy, judge
 from datadouble.audit.utility.inputs import parse_grouping
 from datadouble.errors import DataDoubleError, suggest
@@ -107,7 +108,7 @@ def audit(
     work = choose_effort(effort)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    cache = out / "cache"
+    kept = out / "cache"
     material = AuditMaterial(
         double,
         real,
@@ -115,12 +116,12 @@ def audit(
         extractor=extractor,
         precision=work.precision,
         at_size=native_size(double) if at_size is None else at_size,
-        cache=cache,
+        cache=kept,
         processes=processes,
         seed=seed,
     )
     store = PartStore(
-        cache / "parts",
+        kept / "parts",
         cohort_fingerprint(double),
         cohort_fingerprint(real),
         *(str(value) for value in asdict(work).values()),
@@ -179,15 +180,15 @@ def _privacy(
             lambda: sections.release_only(material, work, material.features_of(other)),
             cohort_fingerprint(other),
         )
-    gate = sections.make_gate(material, rules.gate)
-    measure("copies", lambda: sections.copies(material, gate))
-    measure("controls", lambda: sections.controls(material, gate, work))
+    gate = cache(lambda: sections.make_gate(material, rules.gate))
+    measure("copies", lambda: sections.copies(material, gate()))
+    measure("controls", lambda: sections.controls(material, gate(), work))
     if model_access is not None:
         attack = model_access
         measure(
             "model_access",
             lambda: Part(attack(material.cache / "model-access")),
-            "" if run is None else Path(run).name,
+            "" if run is None else folder_fingerprint(Path(run) / "model"),
         )
 
 

@@ -17,7 +17,7 @@ from datadouble.errors import DataDoubleError
 if TYPE_CHECKING:
     from datadouble.cohort.cohort import Cohort
 
-Part = TypeVar("Part", Features, Pictures)
+Side = TypeVar("Side", Features, Pictures)
 
 PIXELS = 256  # side for the measurements on pixels, where the double's pictures differ in size
 
@@ -101,7 +101,7 @@ class AuditMaterial:
         """Pixels of the whole real cohort."""
         return read_pictures(self.real, self.pixels, cache_dir=self.cache / "pictures")
 
-    def reference(self, of: Part) -> Part:
+    def reference(self, of: Side) -> Side:
         """The real pictures that the double is compared with.
 
         Raises
@@ -119,20 +119,20 @@ class AuditMaterial:
             )
         return part
 
-    def counterpart(self, of: Part) -> Part | None:
+    def counterpart(self, of: Side) -> Side | None:
         """The other side of the real-against-real floor; None: the reference is halved."""
         return self._part(of, (self.roles.counterpart,)) if self.roles.counterpart else None
 
-    def train(self, of: Part) -> Part:
+    def train(self, of: Side) -> Side:
         """What the generator learned from; everything where the cohort has no splits."""
         return self._part(of, (self.roles.gallery,) if self.roles.gallery else ())
 
-    def holdout(self, of: Part) -> Part | None:
+    def holdout(self, of: Side) -> Side | None:
         """Real pictures that the generator never saw, the control of every attack; None without any."""
         part = self._part(of, self.roles.control) if self.roles.control else None
         return part if part is not None and len(part) else None
 
-    def test(self, of: Part) -> Part | None:
+    def test(self, of: Side) -> Side | None:
         """The patients that judge usefulness; None without a test split."""
         part = self._part(of, ("test",)) if "test" in self._splits else None
         return part if part is not None and len(part) else None
@@ -155,5 +155,5 @@ class AuditMaterial:
         found = [(f"double: {name}", reason) for name, reason in self.double_features.broken]
         return found + [(f"real: {name}", reason) for name, reason in self.real_features.broken]
 
-    def _part(self, of: Part, splits: tuple[str, ...]) -> Part:
+    def _part(self, of: Side, splits: tuple[str, ...]) -> Side:
         return of.where(np.isin(self._splits[of.rows], splits)) if splits else of

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,12 +66,22 @@ def cohort_fingerprint(cohort: Cohort) -> str:
     digest.update(json.dumps(cohort.info.to_json(), sort_keys=True).encode())
     for column in ("file_name", "mask_file_name"):
         for name in cohort.table[column]:
-            try:
-                stat = (cohort.path / str(name)).stat() if name else None
-            except OSError:
-                stat = None
-            digest.update(f"{stat.st_size}:{stat.st_mtime_ns}".encode() if stat else b"-")
+            digest.update(_state(cohort.path / str(name)) if name else b"-")
     return digest.hexdigest()[:16]
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """Changes with any file of a folder: its name, length or time of writing."""
+    paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    return files.fingerprint(*chain.from_iterable((path.name, _state(path)) for path in paths))
+
+
+def _state(path: Path) -> bytes:
+    try:
+        stat = path.stat()
+    except OSError:
+        return b"-"
+    return f"{stat.st_size}:{stat.st_mtime_ns}".encode()
 
 
 def _save(path: Path, part: Part) -> None:

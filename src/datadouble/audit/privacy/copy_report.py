@@ -10,7 +10,7 @@ from datadouble.audit.pictures import Pictures
 from datadouble.audit.privacy.alignment import WINDOWS
 from datadouble.audit.privacy.copies import Matches
 from datadouble.audit.privacy.copy_threshold import copy_scores, release_p_value
-from datadouble.audit.privacy.gate import PrivacyGate
+from datadouble.audit.privacy.gate import GateResult, PrivacyGate
 from datadouble.audit.privacy.keypoints import SIDE
 from datadouble.stats import proportion_interval
 
@@ -54,7 +54,14 @@ class CopiesFound(NamedTuple):
     unseen: np.ndarray
 
 
-def assess_copies(double: Pictures, train: Pictures, gate: PrivacyGate, *, pairs: int = 20) -> CopiesFound:
+def assess_copies(
+    double: Pictures,
+    train: Pictures,
+    gate: PrivacyGate,
+    *,
+    result: GateResult | None = None,
+    pairs: int = 20,
+) -> CopiesFound:
     """Search every picture of a double in the whole training set.
 
     Parameters
@@ -62,6 +69,8 @@ def assess_copies(double: Pictures, train: Pictures, gate: PrivacyGate, *, pairs
     double, train : Pictures
         ``train`` holds the pictures that the gate was made with, in the same order.
     gate : PrivacyGate
+    result : GateResult, optional
+        What the gate said of this double, where it was asked before.
     pairs : int
         Closest pairs to give.
 
@@ -70,7 +79,7 @@ def assess_copies(double: Pictures, train: Pictures, gate: PrivacyGate, *, pairs
     The rate's upper bound is one-sided (Clopper-Pearson, 95%): 0 of 500 is at most 0.6%. It bounds the share of copies
     of the kinds that the search finds; its recall of planted ones stands among the controls.
     """
-    result = gate.check_copies(double.array)
+    result = gate.check_copies(double.array) if result is None else result
     scores, threshold = result.scores, result.threshold
     if scores is None or threshold is None:
         raise ValueError("the gate did not look for copies")

@@ -12,6 +12,7 @@ from datadouble.audit.features import extract_features
 from datadouble.audit.features.base import Features
 from datadouble.audit.material import AuditMaterial
 from datadouble.audit.parts import Part
+from datadouble.audit.pictures import Pictures
 from datadouble.audit.privacy.copy_report import assess_copies
 from datadouble.audit.privacy.first_look import look_for_copies
 from datadouble.audit.privacy.gate import GateLimits, PrivacyGate
@@ -53,16 +54,16 @@ def release_only(material: AuditMaterial, effort: Effort, other_double: Features
     Arrays, for each feature space: ``<space>/fpr``, ``…/tpr``, ``…/members``, ``…/non_members``; and
     ``ratios/synthetic``, ``ratios/holdout``. Without a holdout nothing can be measured.
     """
-    real = material.real_features
+    pictures, real_pictures = material.double_pictures, material.real_pictures
+    double = _with_pixels(material.double_features, pictures)
+    real = _with_pixels(material.real_features, real_pictures)
     train, holdout = material.train(real), material.holdout(real)
     if holdout is None:
         return Part({"measured": False, "note": "no holdout: nothing tells a member from anyone else"})
-    double = material.double_features
-    pictures, real_pictures = material.double_pictures, material.real_pictures
     thumbnails = Space(
-        thumbnail_features(_same_rows(pictures.array, pictures.rows, double.rows)),
-        thumbnail_features(_same_rows(real_pictures.array, real_pictures.rows, train.rows)),
-        thumbnail_features(_same_rows(real_pictures.array, real_pictures.rows, holdout.rows)),
+        thumbnail_features(_same_rows(pictures, double)),
+        thumbnail_features(_same_rows(real_pictures, train)),
+        thumbnail_features(_same_rows(real_pictures, holdout)),
     )
     attributes = {
         name: tuple(
@@ -97,12 +98,20 @@ def release_only(material: AuditMaterial, effort: Effort, other_double: Features
     return Part({"measured": True, **evidence}, arrays)
 
 
-def make_gate(material: AuditMaterial, limits: GateLimits) -> PrivacyGate | None:
-    """The privacy gate, calibrated on the holdout; None without one."""
+def make_gate(material: AuditMaterial, limits: GateLimits) -> PrivacyGate:
+    """The privacy gate, calibrated on the holdout.
+
+    Raises
+    ------
+    DataDoubleError
+        Without a holdout.
+    """
     real = material.real_pictures
     train, unseen = material.train(real), material.holdout(real)
     if unseen is None:
-        return None
+        raise DataDoubleError(
+            "the gate needs unseen patients", where="holdout", remedy="run `datadouble split`"
+        )
 
     def network(pictures: np.ndarray) -> np.ndarray:
         found = extract_features(list(pictures), material.extractor, cache_dir=material.cache / "features")
@@ -123,19 +132,15 @@ def make_gate(material: AuditMaterial, limits: GateLimits) -> PrivacyGate | None
     )
 
 
-def copies(material: AuditMaterial, gate: PrivacyGate | None) -> Part:
+def copies(material: AuditMaterial, gate: PrivacyGate) -> Part:
     """The search for copies, and what the gate says. Evidence: ``copies`` and ``gate``.
 
     Arrays: ``pairs`` (k, 2) rows of double and real, ``pair_score`` (k,), ``pair_copy`` (k,), ``pair_box`` and
     ``pair_train_box`` (k, 4) as fractions of the side, ``scores`` of the double, ``control_scores``, ``threshold``.
     """
-    if gate is None:
-        raise DataDoubleError(
-            "the gate needs unseen patients", where="holdout", remedy="run `datadouble split`"
-        )
     double, train = material.double_pictures, material.train(material.real_pictures)
-    found = assess_copies(double, train, gate)
     verdict = gate(np.asarray(double.array))
+    found = assess_copies(double, train, gate, result=verdict)
     pairs = found.pairs
     arrays = {
         "pairs": np.array([[pair.synthetic, pair.train] for pair in pairs], np.int64).reshape(-1, 2),
@@ -151,10 +156,8 @@ def copies(material: AuditMaterial, gate: PrivacyGate | None) -> Part:
     return Part({"copies": found.evidence, "gate": verdict.to_json()}, arrays)
 
 
-def controls(material: AuditMaterial, gate: PrivacyGate | None, effort: Effort) -> Part:
+def controls(material: AuditMaterial, gate: PrivacyGate, effort: Effort) -> Part:
     """Planted copies, the overfitted double, and unseen patients who pose as a double."""
-    if gate is None:
-        raise DataDoubleError("controls need a gate", where="holdout", remedy="run `datadouble split`")
     real = material.real_pictures
     train, test = material.train(real), material.test(real)
     if test is None or material.roles.control == ("test",):
@@ -185,6 +188,11 @@ def _worst_attribute(guesses: list[dict[str, Any]]) -> dict[str, Any]:
     return {"guesses": guesses, "p_value": worst["p_holm"], "worst": {key: worst[key] for key in keys}}
 
 
-def _same_rows(array: np.ndarray, rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """The pictures of the wanted cohort rows: what features can be read of, pixels can."""
-    return array[np.searchsorted(rows, wanted)]
+def _with_pixels(features: Features, pictures: Pictures) -> Features:
+    """The features of pictures whose pixels could be read too: a mask of a wrong size costs a picture its pixels."""
+    return features.where(np.isin(features.rows, pictures.rows))
+
+
+def _same_rows(pictures: Pictures, features: Features) -> np.ndarray:
+    """The pixels of the pictures that the features are of, in their order."""
+    return pictures.array[np.searchsorted(pictures.rows, features.rows)]
