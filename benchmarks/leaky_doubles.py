@@ -21,7 +21,6 @@ import numpy as np
 
 from datadouble import files
 from datadouble.audit.pictures import Pictures, read_pictures
-from datadouble.audit.privacy.copy_gallery import VERSION
 from datadouble.audit.privacy.copy_threshold import (
     CopyThreshold,
     copy_scores,
@@ -35,6 +34,7 @@ from datadouble.cohort import Cohort
 from datadouble.cohort.phantom import KINDS as PHANTOMS
 from datadouble.cohort.phantom import draw
 from datadouble.cohort.split import units_of
+from datadouble.matching.gallery import VERSION
 from datadouble.randomness import generator_for, seed_for
 from datadouble.stats import proportion_interval
 

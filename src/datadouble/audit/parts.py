@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +72,7 @@ def cohort_fingerprint(cohort: Cohort) -> str:
 def folder_fingerprint(folder: Path) -> str:
     """Changes with any file of a folder: its name, length or time of writing."""
     paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
-    return files.fingerprint(*chain.from_iterable((path.name, _state(path)) for path in paths))
+    return files.fingerprint(*(path.name.encode() + _state(path) for path in paths))
 
 
 def _state(path: Path) -> bytes:

@@ -6,11 +6,12 @@ import torch
 
 from datadouble.audit.privacy import copies
 from datadouble.audit.privacy.copies import find_matches
-from datadouble.audit.privacy.copy_gallery import Gallery, prepare_gallery
 from datadouble.audit.privacy.copy_report import matched_boxes
 from datadouble.audit.privacy.planted import leak
 from datadouble.cohort.phantom import draw
 from datadouble.errors import DataDoubleError
+from datadouble.matching.gallery import Gallery, prepare_gallery
+from datadouble.matching.search import Matches
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +75,13 @@ def test_finished_pictures_are_not_searched_again(
     images, _ = scans
     first = find_matches(images[16:19], gallery, cache_dir=tmp_path)
     searched = []
-    original = copies._search
+    original = copies.search_gallery
 
-    def count(pictures: np.ndarray, *rest: object) -> np.ndarray:
+    def count(pictures: np.ndarray, *rest: object) -> Matches:
         searched.append(len(pictures))
         return original(pictures, *rest)
 
-    monkeypatch.setattr(copies, "_search", count)
+    monkeypatch.setattr(copies, "search_gallery", count)
     again = find_matches(images[16:21], gallery, cache_dir=tmp_path)
     assert searched == [2]
     np.testing.assert_array_equal(again.correlation[:3], first.correlation)
@@ -103,8 +104,8 @@ def test_what_cannot_be_searched_is_refused() -> None:
 
 
 def test_the_patches_of_a_lesion_lie_in_it() -> None:
-    from datadouble.audit.privacy.candidates import patches_inside
-    from datadouble.audit.privacy.keypoints import BLOBS, Blobs
+    from datadouble.matching.candidates import patches_inside
+    from datadouble.matching.keypoints import BLOBS, Blobs
 
     place = np.zeros((1, 2 * BLOBS, 2), np.float32)
     place[0, 3], place[0, BLOBS + 5] = (100.0, 20.0), (10.0, 90.0)

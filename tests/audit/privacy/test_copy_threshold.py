@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from datadouble.audit.privacy.alignment import WINDOWS
-from datadouble.audit.privacy.copies import Matches
 from datadouble.audit.privacy.copy_threshold import copy_scores, learn_threshold
 from datadouble.errors import DataDoubleError
+from datadouble.matching.alignment import WINDOWS
+from datadouble.matching.search import Matches
 
 
 def matches(correlation: np.ndarray) -> Matches:

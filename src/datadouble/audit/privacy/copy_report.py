@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datadouble.audit.pictures import Pictures
-from datadouble.audit.privacy.alignment import WINDOWS
-from datadouble.audit.privacy.copies import Matches
 from datadouble.audit.privacy.copy_threshold import copy_scores, release_p_value
 from datadouble.audit.privacy.gate import GateResult, PrivacyGate
-from datadouble.audit.privacy.keypoints import SIDE
+from datadouble.matching.alignment import WINDOWS
+from datadouble.matching.keypoints import SIDE
+from datadouble.matching.search import Matches
 from datadouble.stats import proportion_interval
 
 

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from datadouble.audit.privacy.alignment import WINDOWS
-from datadouble.audit.privacy.copies import Matches
 from datadouble.errors import DataDoubleError
+from datadouble.matching.alignment import WINDOWS
+from datadouble.matching.search import Matches
 from datadouble.randomness import generator_for
 
 LEAST = 20  # calibration pictures

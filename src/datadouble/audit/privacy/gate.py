@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from datadouble.audit.privacy.copies import Matches, find_matches, join_matches
-from datadouble.audit.privacy.copy_gallery import Gallery, prepare_gallery
+from datadouble.audit.privacy.copies import find_matches, join_matches
 from datadouble.audit.privacy.copy_threshold import CopyScores, CopyThreshold, copy_scores, learn_threshold
+from datadouble.matching.gallery import Gallery, prepare_gallery
+from datadouble.matching.search import Matches
 
 Extract = Callable[[np.ndarray], np.ndarray]
 """(n, s, s) uint8 -> (n, d) features."""

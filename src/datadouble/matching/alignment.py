@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from datadouble.audit.privacy.keypoints import SIDE, blur, normalise_locally
+from datadouble.matching.keypoints import SIDE, blur, normalise_locally
 
 WINDOWS = ((20, 20), (18, 36), (32, 32), (26, 52), (52, 52), (84, 84), (SIDE, SIDE))
 """Height and width in working pixels of the boxes over which pictures are compared; lesions are wider than high."""

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from datadouble import files
-from datadouble.audit.privacy import alignment, candidates
-from datadouble.audit.privacy.candidates import Describer
-from datadouble.audit.privacy.keypoints import Blobs, find_blobs, to_working
 from datadouble.errors import DataDoubleError
+from datadouble.matching import alignment, candidates
+from datadouble.matching.candidates import Describer
+from datadouble.matching.keypoints import Blobs, find_blobs, to_working
 
 VERSION = "copies-3"  # of the method: another one does not read this one's cache
 

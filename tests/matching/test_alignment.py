@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from datadouble.audit.privacy import alignment
-from datadouble.audit.privacy.keypoints import SIDE, blur, find_blobs
+from datadouble.matching import alignment
+from datadouble.matching.keypoints import SIDE, blur, find_blobs
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from datadouble.audit.privacy.keypoints import BLOBS, SIDE, Blobs, blur, normalise_locally
+from datadouble.matching.keypoints import BLOBS, SIDE, Blobs, blur, normalise_locally
 
 DIMENSION = 80  # of a patch's description
 LESION_BLOBS = 20  # of each polarity
