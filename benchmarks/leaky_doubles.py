@@ -36,10 +36,7 @@ from datadouble.cohort.phantom import draw
 from datadouble.cohort.split import units_of
 from datadouble.matching.gallery import VERSION
 from datadouble.randomness import generator_for, seed_for
-from datadouble.stats import proportion_interval
-
-SHARES = (0.005, 0.01, 0.02, 0.05, 0.1)
-SUSPICIOUS = 0.1  # of the default policy: below it a release without an alarm is inconclusive
+from leaky_doubles_tables import SHARES, SUSPICIOUS, write
 
 
 def main() -> None:
@@ -57,7 +54,19 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="leaky doubles of a kind, share and split")
     parser.add_argument("--clean", type=int, default=50, help="clean releases of a split or population")
     parser.add_argument("--phantoms", type=int, default=2, help="phantom populations")
+    parser.add_argument(
+        "--background", type=int, default=200, help="generated pictures that leaks are planted in"
+    )
+    parser.add_argument(
+        "--look-alikes",
+        nargs="*",
+        default=[],
+        help="image ids that show another patient's scan, looked at by eye: no clean release holds them",
+    )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--jobs", nargs="*", help="compute these alone (split-0, phantoms-1), for several processes"
+    )
     options = parser.parse_args()
 
     options.out.mkdir(parents=True, exist_ok=True)
@@ -82,14 +91,20 @@ def main() -> None:
     ]
     found: list[dict[str, Any]] = []
     for name, compute in jobs:
+        if options.jobs:
+            if name in options.jobs:
+                _kept(options, name, compute)
+            continue
         found.append(_kept(options, name, compute))
-        write(options, found)
+        write(found, options.out, {k: v for k, v in vars(options).items() if not isinstance(v, Path)})
 
 
 def _kept(options: argparse.Namespace, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The stored result of a job, or a fresh one."""
-    settings = {k: v for k, v in vars(options).items() if k not in ("cache", "out", "splits", "phantoms")}
-    settings["limits"] = (GateLimits(), SUSPICIOUS)
+    settings = {
+        k: v for k, v in vars(options).items() if k not in ("cache", "out", "splits", "phantoms", "jobs")
+    }
+    settings["limits"] = (GateLimits(), SUSPICIOUS, LEAST_LESION)
     key = files.fingerprint(VERSION, name, repr(sorted((k, str(v)) for k, v in settings.items())))
     path = options.cache / f"{name}-{key}.json"
     if not path.is_file():
@@ -122,13 +137,15 @@ def one_split(
     threshold = gate.threshold(options.release)
     background = posers.array
     if double is not None:
-        chosen = np.sort(rng.permutation(len(double))[: options.release])
+        chosen = np.sort(rng.permutation(len(double))[: options.background])
         background = np.concatenate([posers.array, double.array[chosen]])
     own = gate.matches(background)
     own_scores = copy_scores(own, threshold).score
+    honest = ~np.isin(posers.image_ids, options.look_alikes)
 
     leaks, leak_rows = _draw_leaks(train, background, options, seed)
     small_leaks, small_areas = _small_lesions(train, background, options, seed)
+    altered, altered_areas = _altered_lesions(train, background, options, seed)
     scores = {kind: copy_scores(gate.matches(pictures), threshold).score for kind, pictures in leaks.items()}
     areas = {kind: _areas(kind, leak_rows[kind], train) for kind in leaks}
 
@@ -182,7 +199,8 @@ def one_split(
         "unseen": len(unseen),
         "threshold": threshold.to_json(),
         "unseen_scores": copy_scores(gate.matches(unseen.array), threshold).score.tolist(),
-        "poser_scores": own_scores[: len(posers)].tolist(),
+        "poser_scores": own_scores[: len(posers)][honest].tolist(),
+        "look_alike_scores": own_scores[: len(posers)][~honest].tolist(),
         "generated_scores": own_scores[len(posers) :].tolist(),
         "leak_scores": {kind: values.tolist() for kind, values in scores.items()},
         "leak_areas": areas,
@@ -190,9 +208,19 @@ def one_split(
         if len(small_leaks)
         else [],
         "small_areas": small_areas,
+        "altered_scores": copy_scores(gate.matches(altered), threshold).score.tolist()
+        if len(altered)
+        else [],
+        "altered_areas": altered_areas,
         "leaky": doubles,
         "clean": _clean(
-            gate, posers.array, groups[2], own_scores[: len(posers)], "holdout patients", options, seed
+            gate,
+            posers.array[honest],
+            groups[2][honest],
+            own_scores[: len(posers)][honest],
+            "holdout patients",
+            options,
+            seed,
         ),
     }
 
@@ -244,6 +272,38 @@ def _small_lesions(
     return (np.stack(pictures) if pictures else background[:0]), [float(a) for a in area[rows]]
 
 
+def _altered_lesions(
+    train: Pictures, background: np.ndarray, options: argparse.Namespace, seed: int
+) -> tuple[np.ndarray, list[float]]:
+    """Leaks by one who alters lesions first: 0.8 to 1.25 times as large, gain, gamma, moved, half of them mirrored."""
+    if train.masks is None:
+        return background[:0], []
+    rng = generator_for(seed, "altered lesions")
+    rows = choose_sources(len(train), options.leaks, "lesion-only", rng, train.masks)
+    pictures, areas = [], []
+    for row in rows:
+        zoom = float(np.exp(rng.uniform(np.log(0.8), np.log(1.25))))
+        source, mask = _zoomed(train.array[row], zoom), _zoomed(train.masks[row], zoom)
+        source = leak("gain", source, seed=seed, key=int(row)).picture
+        there = background[int(rng.integers(len(background)))]
+        pictures.append(
+            leak("lesion-only", source, seed=seed, key=int(row), background=there, mask=mask).picture
+        )
+        areas.append(float((train.masks[row] > 0).mean()))
+    return np.stack(pictures), areas
+
+
+def _zoomed(picture: np.ndarray, zoom: float) -> np.ndarray:
+    """About the picture's middle; class ids of masks stay whole."""
+    from PIL import Image
+
+    side = picture.shape[0]
+    half = side / zoom / 2
+    box = (side / 2 - half, side / 2 - half, side / 2 + half, side / 2 + half)
+    how = Image.Resampling.NEAREST if picture.max() < 8 else Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(picture).transform((side, side), Image.Transform.EXTENT, box, how))
+
+
 def _areas(kind: str, rows: np.ndarray, train: Pictures) -> list[float]:
     """Share of the picture that the lesion covers, for leaks of lesions."""
     if kind not in ("stitched", "lesion-only") or train.masks is None:
@@ -290,17 +350,16 @@ def one_population(population: int, options: argparse.Namespace) -> dict[str, An
     seed = seed_for(options.seed, "phantoms", population)
     classes = PHANTOMS["breast-ultrasound"].classes
 
-    def cohort(first: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def cohort(first: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         patients = np.arange(first, first + count)
         labels = np.array([classes[p % len(classes)] for p in patients])
-        images = [
-            draw("breast-ultrasound", int(p), 0, str(c), size=64, seed=seed).image
-            for p, c in zip(patients, labels)
+        drawn = [
+            draw("breast-ultrasound", int(p), 0, str(c), size=64, seed=seed) for p, c in zip(patients, labels)
         ]
-        return np.stack(images), patients, labels
+        return np.stack([d.image for d in drawn]), patients, labels, np.stack([d.mask for d in drawn])
 
     train, unseen, posers = cohort(0, 150), cohort(1000, 100), cohort(2000, 150)
-    gate = _gate(train[0], unseen[0], train[1], unseen[1], train[2], unseen[2], None, options, seed)
+    gate = _gate(train[0], unseen[0], train[1], unseen[1], train[2], unseen[2], train[3], options, seed)
     size = min(options.release, max(20, round(0.65 * len(posers[0]))))
     scores = copy_scores(gate.matches(posers[0]), gate.threshold(size)).score
     return {
@@ -342,119 +401,6 @@ def _gate(
 
 def _release_p_value(scores: np.ndarray, threshold: CopyThreshold) -> float:
     return release_p_value(single_p_values(scores, threshold))
-
-
-def _passed(double: dict[str, Any]) -> bool:
-    """Neither an alarm nor a picture so near that the default policy calls the audit inconclusive."""
-    return not double["alarm"] and double["copies_p_value"] >= SUSPICIOUS
-
-
-def write(options: argparse.Namespace, jobs: list[dict[str, Any]]) -> None:
-    """Table and JSON of what is finished."""
-    leaky = [d for job in jobs for d in job["leaky"] if d["kind"] != "overfitted"]
-    overfitted = [d for job in jobs for d in job["leaky"] if d["kind"] == "overfitted"]
-    clean = [d for job in jobs for d in job["clean"]]
-    lines = [
-        "# Leaky and clean doubles through the privacy gate",
-        "",
-        "Written by `benchmarks/leaky_doubles.py`; settings and every release are in `leaky_doubles.json`.",
-        "Releases of one split share their pictures, and the intervals (95%, Clopper-Pearson) count them as if",
-        "they did not: the table of single pictures, each counted once, is the harder evidence.",
-        "",
-        f"- leaky doubles: {len(leaky)}; alarm {sum(d['alarm'] for d in leaky)}, inconclusive "
-        f"{sum(not d['alarm'] and not _passed(d) for d in leaky)}, passed {sum(_passed(d) for d in leaky)}",
-        f"- overfitted doubles (training pictures redrawn): {len(overfitted)}, "
-        f"of which {sum(_passed(d) for d in overfitted)} passed",
-    ]
-    for kind in ("holdout patients", "phantoms"):
-        mine = [d for d in clean if d["kind"] == kind]
-        if mine:
-            lines.append(
-                f"- clean releases of {kind}: {len(mine)}; alarms {_rate(sum(d['alarm'] for d in mine), len(mine))} "
-                f"(copies {sum(d['copies'] > 0 for d in mine)}, membership {sum(d['membership_alarm'] for d in mine)})"
-            )
-    if clean:
-        lines.append(
-            f"- all clean releases: {len(clean)}; alarms {_rate(sum(d['alarm'] for d in clean), len(clean))}, "
-            f"inconclusive {_rate(sum(not d['alarm'] and not _passed(d) for d in clean), len(clean))}"
-        )
-    lines += ["", "## Leaky doubles caught, by kind and share of the release", ""]
-    lines += [
-        "| kind | " + " | ".join(f"{s:.1%}" for s in SHARES) + " | all |",
-        "|---" * (len(SHARES) + 2) + "|",
-    ]
-    for kind in KINDS:
-        cells = []
-        for share in (*SHARES, None):
-            mine = [d for d in leaky if d["kind"] == kind and share in (None, d["share"])]
-            cells.append(f"{sum(d['alarm'] for d in mine)} of {len(mine)}" if mine else "")
-        lines.append(f"| {kind} | " + " | ".join(cells) + " |")
-    lines += [
-        "",
-        "## Single pictures named as copies",
-        "",
-        "| pictures | named | of | rate (95%) | lowest and median score less the threshold |",
-        "|---|---|---|---|---|",
-    ]
-    splits = [job for job in jobs if "leak_scores" in job]
-    for kind in KINDS:
-        lines.append(
-            _picture_row(
-                f"leaks: {kind}", [(j["leak_scores"][kind], j["threshold"]) for j in splits], low=True
-            )
-        )
-    for name, key in (("posers", "poser_scores"), ("generated double", "generated_scores")):
-        lines.append(_picture_row(name, [(j[key], j["threshold"]) for j in splits], low=False))
-    phantoms = [job for job in jobs if "leak_scores" not in job]
-    lines.append(_picture_row("phantoms", [(j["poser_scores"], j["threshold"]) for j in phantoms], low=False))
-    lines += [
-        "",
-        "For posers, generated pictures and phantoms the last column gives the highest score instead of the lowest.",
-        "",
-    ]
-    lines += [
-        "## Leaked lesions by size",
-        "",
-        f"Lesions below {LEAST_LESION:.1%} of the picture are beyond the limit of the search; the doubles hold none.",
-        "",
-        "| lesion, share of the picture | named | of | rate (95%) |",
-        "|---|---|---|---|",
-    ]
-    edges = (0.0, 0.01, LEAST_LESION, 0.02, 0.04, 0.08, 1.0)
-    for low, high in zip(edges, edges[1:]):
-        hits = [
-            score > job["threshold"]["threshold"]
-            for job in splits
-            for kind in ("stitched", "lesion-only")
-            for score, area in zip(job["leak_scores"][kind], job["leak_areas"][kind])
-            if low <= area < high
-        ] + [
-            score > job["threshold"]["threshold"]
-            for job in splits
-            for score, area in zip(job["small_scores"], job["small_areas"])
-            if low <= area < high
-        ]
-        if hits:
-            lines.append(
-                f"| {low:.1%} to {high:.1%} | {sum(hits)} | {len(hits)} | {_rate(sum(hits), len(hits))} |"
-            )
-    files.write_text(options.out / "leaky_doubles.md", "\n".join(lines) + "\n")
-    settings = {k: v for k, v in vars(options).items() if not isinstance(v, Path)}
-    files.write_json(options.out / "leaky_doubles.json", {"settings": settings, "jobs": jobs})
-
-
-def _picture_row(name: str, values: list[tuple[list[float], dict[str, Any]]], *, low: bool) -> str:
-    above = np.array([score - threshold["threshold"] for scores, threshold in values for score in scores])
-    if not len(above):
-        return f"| {name} | | 0 | | |"
-    named = int((above > 0).sum())
-    edge = above.min() if low else above.max()
-    return f"| {name} | {named} | {len(above)} | {_rate(named, len(above))} | {edge:+.1f}, {np.median(above):+.1f} |"
-
-
-def _rate(hits: int, n: int) -> str:
-    interval = proportion_interval(hits, n, method="clopper-pearson")
-    return f"{hits / n:.1%} ({interval.low:.1%} to {interval.high:.1%})"
 
 
 if __name__ == "__main__":

@@ -73,6 +73,7 @@ def refine(
     *,
     side: int = PATCH,
     weight: torch.Tensor | None = None,
+    window: torch.Tensor | None = None,
     sigma: float = 7.0,
     steps: int = 5,
     scales: bool = True,
@@ -91,6 +92,8 @@ def refine(
         Of the square, working pixels; with ``weight`` the whole picture is used.
     weight : Tensor, optional
         (m, h, w), instead of a Gaussian of ``sigma`` around the centre.
+    window : Tensor, optional
+        (m, side, side), the same on the square alone.
     scales : bool
         Whether the scales are refined, or the shift alone.
     """
@@ -101,7 +104,10 @@ def refine(
         bell = torch.exp(-0.5 * (offset / sigma) ** 2)
         inside_x = (xs >= 0) & (xs <= query.shape[-1] - 1)
         inside_y = (ys >= 0) & (ys <= query.shape[-2] - 1)
-        w = (bell * inside_y)[:, :, None] * (bell * inside_x)[:, None, :]
+        if window is None:
+            w = (bell * inside_y)[:, :, None] * (bell * inside_x)[:, None, :]
+        else:
+            w = window * inside_y[:, :, None] * inside_x[:, None, :]
         q = _look_up(query, _mesh(xs, ys))
     else:
         xs = torch.arange(query.shape[-1]).float().expand(m, -1)
@@ -143,6 +149,24 @@ def refine(
     return best, value
 
 
+def laid(
+    query: torch.Tensor, gallery: torch.Tensor, transform: torch.Tensor, gain: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Whitened (m, h, w) details, the gallery's laid on the query's, and where both are valid.
+
+    What lies near the border of either picture is no evidence: every picture has a border.
+    """
+    edge = _margin(query.shape[-2:])
+    a, b = whiten(query * edge, gain), whiten(warp(gallery * edge, transform), gain)
+    return a, b, (edge > 0.5) & (warp(edge.expand_as(gallery), transform) > 0.5)
+
+
+def box_correlation(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Correlation of two boxes (h, w) of whitened texture, as :func:`compare` takes it."""
+    floor = _FLOOR * a.numel()
+    return float((a * b).sum() / ((a.square().sum() + floor) * (b.square().sum() + floor)).sqrt())
+
+
 @torch.no_grad()
 def compare(
     query: torch.Tensor,
@@ -156,10 +180,7 @@ def compare(
     Boxes up to 32 pixels high are sought within :data:`NEAR` of ``centre`` (m, 2), where the pieces were found: fewer
     places, less chance of a fit by luck.
     """
-    edge = _margin(query.shape[-2:])
-    a, b = whiten(query * edge, gain), whiten(warp(gallery * edge, transform), gain)
-    # what lies near the border of either picture is no evidence: every picture has a border
-    valid = (edge > 0.5) & (warp(edge.expand_as(gallery), transform) > 0.5)
+    a, b, valid = laid(query, gallery, transform, gain)
     a, b = a * valid, b * valid
     products = torch.stack([a * b, a * a, b * b], 1)
     # integral images: the sum over a box is four look-ups
@@ -189,6 +210,15 @@ def _far(places: int, size: int, centre: torch.Tensor) -> torch.Tensor:
     """(m, places): whether a box from this place on has its centre out of reach."""
     middle = torch.arange(places) + (size - 1) / 2
     return (middle - centre.clamp(float(middle[0]), float(middle[-1]))[:, None]).abs() > NEAR
+
+
+def sample_square(x: torch.Tensor, transform: torch.Tensor, centre: torch.Tensor, side: int) -> torch.Tensor:
+    """What (m, h, w) gallery pictures show in squares (m, side, side) around ``centre`` of their queries."""
+    offset = torch.arange(side).float() - (side - 1) / 2
+    xs, ys = centre[:, :1] + offset, centre[:, 1:] + offset
+    return _look_up(
+        x, _mesh(transform[:, 0:1] * xs + transform[:, 2:3], transform[:, 1:2] * ys + transform[:, 3:4])
+    )
 
 
 def patch_correlation(

@@ -1,7 +1,8 @@
 """Exhaustive search of pictures, and of pieces of them, in a gallery.
 
 Every picture is searched in the whole gallery by local patches and as a whole; the best candidates are aligned and
-compared pixel by pixel. A picture's evidence is its best local correlation over boxes of several sizes.
+compared pixel by pixel. A picture's evidence is its best local correlation over boxes of several sizes and, where the
+gallery's lesions are known, over the outline of one of them.
 """
 
 from __future__ import annotations
@@ -17,29 +18,36 @@ from datadouble.matching.alignment import WINDOWS
 from datadouble.matching.candidates import Hypotheses
 from datadouble.matching.gallery import Gallery
 from datadouble.matching.keypoints import SIDE, Blobs, find_blobs, to_working
+from datadouble.matching.lesions import Lesions, find_lesions, level
 
 CANDIDATES = 12  # pairs of a query that are aligned, from patches
 LESIONS = 8  # more pairs, from the patches of lesions alone
 VIEWS = 2  # pairs of a query that are aligned, from each other view
 ALIGNED = 6  # pairs of a query whose alignment is refined over the whole picture
-WIDTH = len(WINDOWS) * 9  # numbers that a picture's matches are
+_NUMBERS = 11  # that one match is stored as
 
 
 class Matches(NamedTuple):
     """The best match of each of n pictures, for boxes of several sizes.
 
+    The columns are the sizes of ``alignment.WINDOWS`` and, where the gallery was given masks that hold lesions, one
+    more for lesions (see :mod:`.lesions`), whose boxes are of any size.
+
     Parameters
     ----------
     correlation : ndarray
-        (n, windows): greatest local correlation after alignment, for each size of ``alignment.WINDOWS``.
+        (n, columns): greatest local correlation after alignment; a lesion's is told as the correlation over a standard
+        number of samples that would surprise as much.
     row : ndarray
-        (n, windows): row of the gallery picture.
+        (n, columns): row of the gallery picture.
     mirrored : ndarray of bool
-        (n, windows).
+        (n, columns).
     place : ndarray
-        (n, windows, 2): left, top of the box in the picture, working pixels (of ``keypoints.SIDE``).
+        (n, columns, 2): left, top of the box in the picture, working pixels (of ``keypoints.SIDE``).
     transform : ndarray
-        (n, windows, 4): where the box lies in the gallery picture (see :mod:`.alignment`), mirrored beforehand.
+        (n, columns, 4): where the box lies in the gallery picture (see :mod:`.alignment`), mirrored beforehand.
+    size : ndarray
+        (n, columns, 2): height, width of the box, working pixels.
     """
 
     correlation: np.ndarray
@@ -47,6 +55,7 @@ class Matches(NamedTuple):
     mirrored: np.ndarray
     place: np.ndarray
     transform: np.ndarray
+    size: np.ndarray
 
     def rows(self, keep: np.ndarray) -> Matches:
         """The matches of some pictures."""
@@ -55,7 +64,10 @@ class Matches(NamedTuple):
 
 @torch.no_grad()
 def search_gallery(
-    pictures: np.ndarray, gallery: Gallery, views: Sequence[np.ndarray], left_out: Sequence[np.ndarray] | None
+    pictures: np.ndarray,
+    gallery: Gallery,
+    views: Sequence[np.ndarray] = (),
+    left_out: Sequence[np.ndarray] | None = None,
 ) -> Matches:
     """Best matches of n pictures (n, s, s) uint8 in the gallery, all at once: for some dozens of pictures.
 
@@ -81,10 +93,14 @@ def search_gallery(
                 found[:, i, np.asarray(rows, np.int64)] = -1
             whole[:, i, np.asarray(rows, np.int64)] = -2
     hypotheses = _from_patches(searches, sides, described, gallery)
-    hypotheses = _refine_pieces(hypotheses, details, alignment.whiten(details, gallery.gain), gallery, n)
+    whitened = alignment.whiten(details, gallery.gain)
+    hypotheses = _refine_pieces(hypotheses, details, whitened, gallery, n)
     others = _from_views(whole, views, details, gallery, left_out)
     hypotheses = Hypotheses(*(torch.cat(pair) for pair in zip(hypotheses, others)))
-    return unpack(_compare(hypotheses, details, gallery, n))
+    packed = evenly(_compare(hypotheses, details, gallery, n), details, gallery)
+    if gallery.pieces is not None:
+        packed = np.concatenate([packed, _lesions(details, whitened, gallery.pieces, left_out)], 1)
+    return unpack(packed.reshape(n, -1))
 
 
 def _from_patches(
@@ -168,9 +184,10 @@ def _from_views(
 
 
 def _compare(hypotheses: Hypotheses, details: torch.Tensor, gallery: Gallery, n: int) -> np.ndarray:
-    """Refine over all that agrees, compare box by box, keep the best of each query and size."""
-    packed = np.zeros((n, len(WINDOWS), 9), np.float32)
+    """Refine over all that agrees, compare box by box, keep the best of each query and size (n, windows, 11)."""
+    packed = np.zeros((n, len(WINDOWS), _NUMBERS), np.float32)
     packed[:, :, 0] = -1
+    packed[:, :, -2:] = WINDOWS
     for start in range(0, len(hypotheses.query), 32):
         h = hypotheses.take(torch.arange(start, min(start + 32, len(hypotheses.query))))
         query, found = _of_query(h, details), gallery.details[h.gallery]
@@ -195,7 +212,7 @@ def _compare(hypotheses: Hypotheses, details: torch.Tensor, gallery: Gallery, n:
                 for k in range(len(WINDOWS)):
                     if fit.correlation[i, k] > packed[q, k, 0]:
                         left, top = fit.place[i, k].tolist()
-                        packed[q, k] = [
+                        packed[q, k, :-2] = [
                             fit.correlation[i, k],
                             float(h.gallery[i]),
                             float(h.mirrored[i]),
@@ -203,7 +220,59 @@ def _compare(hypotheses: Hypotheses, details: torch.Tensor, gallery: Gallery, n:
                             top,
                             *transform[i].tolist(),
                         ]
-    return packed.reshape(n, -1)
+    return packed
+
+
+def evenly(packed: np.ndarray, details: torch.Tensor, gallery: Gallery) -> np.ndarray:
+    """Matches (n, windows, 11), none above what it is once texture counts alike everywhere in its box.
+
+    A line or a mark on the screen that two scans share outweighs the speckle around it; levelled it does not.
+    """
+    flat = packed.reshape(-1, packed.shape[-1]).copy()
+    query = np.repeat(np.arange(len(packed)), packed.shape[1])
+    own = np.concatenate([query[:, None], flat[:, 1:3], flat[:, 5:9]], 1)
+    kept = np.flatnonzero(flat[:, 0] > 0)
+    pairs, which = np.unique(own[kept], axis=0, return_inverse=True)
+    which = which.ravel()
+    for start in range(0, len(pairs), 32):
+        part = torch.from_numpy(pairs[start : start + 32])
+        queries = details[part[:, 0].long()]
+        mirrored = part[:, 2] > 0.5
+        queries = torch.where(mirrored[:, None, None], queries.flip(-1), queries)
+        a, b, valid = alignment.laid(
+            queries, gallery.details[part[:, 1].long()], part[:, 3:].float(), gallery.gain
+        )
+        a, b = level(a) * valid, level(b) * valid
+        for entry in np.flatnonzero((which >= start) & (which < start + 32)):
+            row, i = kept[entry], int(which[entry]) - start
+            left, top, height, width = (round(float(flat[row, k])) for k in (3, 4, 9, 10))
+            left = SIDE - width - left if bool(mirrored[i]) else left
+            box = (i, slice(top, top + height), slice(left, left + width))
+            flat[row, 0] = min(float(flat[row, 0]), alignment.box_correlation(a[box], b[box]))
+    return flat.reshape(packed.shape)
+
+
+def _lesions(
+    details: torch.Tensor,
+    whitened: torch.Tensor,
+    pieces: Lesions,
+    left_out: Sequence[np.ndarray] | None,
+) -> np.ndarray:
+    """The most alike lesion of each query (n, 1, 11)."""
+    found = find_lesions(details, whitened, pieces, left_out)
+    left, top, width, height = found.box.unbind(1)
+    left = torch.where(found.mirrored, SIDE - width - left, left)
+    values = [
+        found.correlation,
+        found.row,
+        found.mirrored,
+        left,
+        top,
+        *found.transform.unbind(1),
+        height,
+        width,
+    ]
+    return torch.stack([v.float() for v in values], 1).numpy()[:, None]
 
 
 def _of_query(h: Hypotheses, pictures: torch.Tensor) -> torch.Tensor:
@@ -227,14 +296,22 @@ def _stack(rows: list[tuple[int, int, bool, torch.Tensor, torch.Tensor, float]])
     )
 
 
+def width(gallery: Gallery) -> int:
+    """How many numbers a picture's matches in this gallery are."""
+    return (len(WINDOWS) + (gallery.pieces is not None)) * _NUMBERS
+
+
 def unpack(values: np.ndarray) -> Matches:
-    """Matches from (n, WIDTH) values, as `pack` writes them."""
-    v = np.asarray(values, np.float32).reshape(len(values), len(WINDOWS), 9)
-    return Matches(v[..., 0], v[..., 1].astype(np.int64), v[..., 2] > 0.5, v[..., 3:5], v[..., 5:])
+    """Matches from (n, width) values, as `pack` writes them."""
+    v = np.asarray(values, np.float32)
+    v = v.reshape(len(v), v.shape[1] // _NUMBERS, _NUMBERS)
+    return Matches(
+        v[..., 0], v[..., 1].astype(np.int64), v[..., 2] > 0.5, v[..., 3:5], v[..., 5:9], v[..., 9:]
+    )
 
 
 def pack(matches: Matches) -> np.ndarray:
-    """Matches as (n, WIDTH) float32, to be stored."""
+    """Matches as (n, width) float32, to be stored."""
     row, mirrored = (np.asarray(v, np.float32)[..., None] for v in (matches.row, matches.mirrored))
-    parts = [matches.correlation[..., None], row, mirrored, matches.place, matches.transform]
+    parts = [matches.correlation[..., None], row, mirrored, matches.place, matches.transform, matches.size]
     return np.concatenate(parts, axis=-1, dtype=np.float32).reshape(len(matches.row), -1)

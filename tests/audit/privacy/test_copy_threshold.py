@@ -15,6 +15,7 @@ def matches(correlation: np.ndarray) -> Matches:
         np.zeros((n, w), bool),
         np.zeros((n, w, 2)),
         np.zeros((n, w, 4)),
+        np.zeros((n, w, 2)),
     )
 
 

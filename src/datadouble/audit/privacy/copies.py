@@ -13,7 +13,7 @@ import numpy as np
 
 from datadouble.audit.features.cache import FeatureCache
 from datadouble.matching.gallery import Gallery, check_pictures
-from datadouble.matching.search import VIEWS, WIDTH, Matches, pack, search_gallery, unpack
+from datadouble.matching.search import Matches, pack, search_gallery, unpack, width
 from datadouble.progress import Bar
 
 _CHUNK = 32  # queries at a time, and pictures in one part of the cache
@@ -28,7 +28,6 @@ def find_matches(
     pictures: np.ndarray,
     gallery: Gallery,
     *,
-    views: Sequence[np.ndarray] = (),
     left_out: Sequence[np.ndarray] | None = None,
     cache_dir: Path | None = None,
     description: str = "copies",
@@ -40,9 +39,6 @@ def find_matches(
     pictures : ndarray
         (n, s, s) uint8, of any s.
     gallery : Gallery
-    views : sequence of ndarray
-        Further candidates, (n, k) gallery rows each: nearest neighbours by deep features, say (see
-        :func:`feature_view`).
     left_out : sequence of ndarray, optional
         For each picture the gallery rows that do not count: for training pictures, those of their own patient.
     cache_dir : Path, optional
@@ -58,12 +54,12 @@ def find_matches(
         hashlib.sha256(
             np.ascontiguousarray(p).tobytes()
             + str(p.shape).encode()
-            + b"".join(np.asarray(v[i], np.int64).tobytes() for v in views)
             + (b"" if left_out is None else np.asarray(left_out[i], np.int64).tobytes())
         ).hexdigest()
         for i, p in enumerate(pictures)
     ]
-    known = cache.read(set(keys), WIDTH)
+    columns = width(gallery)
+    known = cache.read(set(keys), columns)
     pending = [i for i, key in enumerate(keys) if key not in known]
     with Bar(description, total=len(pictures), done=len(pictures) - len(pending)) as bar:
         for start in range(0, len(pending), _CHUNK):
@@ -72,24 +68,12 @@ def find_matches(
                 search_gallery(
                     pictures[part],
                     gallery,
-                    [np.asarray(v)[part] for v in views],
-                    None if left_out is None else [left_out[i] for i in part],
+                    left_out=None if left_out is None else [left_out[i] for i in part],
                 )
             )
             cache.write([keys[i] for i in part], found)
             known.update((keys[i], values) for i, values in zip(part, found))
             bar.advance(len(part))
     if not len(keys):
-        return unpack(np.zeros((0, WIDTH), np.float32))
+        return unpack(np.zeros((0, columns), np.float32))
     return unpack(np.stack([known[key] for key in keys]))
-
-
-def feature_view(
-    queries: np.ndarray, mirrored: np.ndarray | None, gallery: np.ndarray, *, k: int = VIEWS
-) -> np.ndarray:
-    """Nearest gallery rows (n, k or 2k) by cosine similarity of features, of pictures and of mirrored pictures."""
-    from datadouble.audit.privacy.neighbours import nearest_neighbours
-
-    k = min(k, len(gallery))
-    found = [nearest_neighbours(q, gallery, k=k).rows for q in (queries, mirrored) if q is not None]
-    return np.concatenate(found, axis=1)

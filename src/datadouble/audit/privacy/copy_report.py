@@ -9,7 +9,6 @@ import numpy as np
 from datadouble.audit.pictures import Pictures
 from datadouble.audit.privacy.copy_threshold import copy_scores, release_p_value
 from datadouble.audit.privacy.gate import GateResult, PrivacyGate
-from datadouble.matching.alignment import WINDOWS
 from datadouble.matching.keypoints import SIDE
 from datadouble.matching.search import Matches
 from datadouble.stats import proportion_interval
@@ -101,7 +100,8 @@ def assess_copies(
         for i in order.tolist()
     ]
     evidence = {
-        "measure": "correlation of whitened texture after alignment, best box of each size, against unseen patients",
+        "measure": "correlation of whitened texture after alignment, best box of each size and best lesion, "
+        "against unseen patients",
         "n": n,
         "gallery": len(train),
         "alarm": result.alarm,
@@ -138,7 +138,7 @@ def matched_boxes(
     matches: Matches, row: int, window: int
 ) -> tuple[tuple[float, float, float, float], tuple[float, float, float, float]]:
     """Boxes of one match in the picture and in its gallery picture, as fractions of the side."""
-    height, width = WINDOWS[window]
+    height, width = (float(v) for v in matches.size[row, window])
     left, top = (float(v) for v in matches.place[row, window])
     ax, ay, bx, by = (float(v) for v in matches.transform[row, window])
     inner = (

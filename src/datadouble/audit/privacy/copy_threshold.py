@@ -26,11 +26,11 @@ _RESAMPLES = 400
 class CopyThreshold(NamedTuple):
     """A score from which a picture of a release is a copy, and how it was found.
 
-    ``centre`` and ``spread`` (windows,): of z^2 of unseen patients' correlations, for each box size: what a fifth of
-    them passes, and by how much in the mean; by these, sizes are brought to one scale. Above ``start`` lies a share
-    ``share`` of the scores, with mean excess ``scale`` (its upper ``confidence`` limit over patients). The greatest of
-    ``release`` unseen pictures passes ``threshold`` with probability at most ``alpha``. ``greatest``: of the ``n``
-    calibration pictures, of ``patients`` patients.
+    ``centre`` and ``spread`` (columns,): of z^2 of unseen patients' correlations, for each box size and for lesions:
+    what a fifth of them passes, and by how much in the mean; by these, sizes are brought to one scale. Above ``start``
+    lies a share ``share`` of the scores, with mean excess ``scale`` (its upper ``confidence`` limit over patients). The
+    greatest of ``release`` unseen pictures passes ``threshold`` with probability at most ``alpha``. ``greatest``: of
+    the ``n`` calibration pictures, of ``patients`` patients.
     """
 
     centre: np.ndarray
@@ -49,11 +49,12 @@ class CopyThreshold(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         values = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in self._asdict().items()}
-        return values | {"boxes": [list(size) for size in WINDOWS]}
+        lesion = ["lesion"] * (len(self.centre) - len(WINDOWS))
+        return values | {"boxes": [list(size) for size in WINDOWS] + lesion}
 
 
 class CopyScores(NamedTuple):
-    """Of n pictures: ``score``, the ``window`` (index of a box size) that gave it, and the chance of such a score."""
+    """Of n pictures: ``score``, the ``window`` (column of the matches) that gave it, and the chance of such a score."""
 
     score: np.ndarray
     window: np.ndarray
