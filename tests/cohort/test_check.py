@@ -183,6 +183,15 @@ def test_a_look_alike_group_in_two_splits(cohort: Path) -> None:
     assert only(check(cohort)).what == "a look-alike group is in two splits"
 
 
+def test_an_excluded_picture_ties_nothing(cohort: Path) -> None:
+    def change(table: pd.DataFrame) -> None:
+        table.loc[[0, 8], "duplicate_group"] = "d0001"
+        table.loc[8, "split"] = "excluded"
+
+    edit(cohort, change)
+    assert check(cohort) == []
+
+
 def test_look_alikes_with_conflicting_labels(cohort: Path) -> None:
     def change(table: pd.DataFrame) -> None:
         table.loc[[0, 1], "duplicate_group"] = "d0001"

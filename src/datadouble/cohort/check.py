@@ -12,6 +12,7 @@ import numpy as np
 
 from datadouble.cohort.cohort import COLUMNS, SPLITS, CohortInfo, CohortJournal
 from datadouble.cohort.pixels import read_image
+from datadouble.cohort.split import EXCLUDED
 from datadouble.errors import DataDoubleError, Problem
 from datadouble.progress import track
 
@@ -152,7 +153,7 @@ class _Check:
             self.warn("patients are missing", _some(missing), found, remedy)
 
     def _splits(self, table: "pd.DataFrame") -> None:
-        unknown = sorted(set(table["split"]) - {"", *SPLITS})
+        unknown = sorted(set(table["split"]) - {"", *SPLITS, EXCLUDED})
         for name in unknown:
             rows = table["image_id"][table["split"] == name]
             self.error(f"the split {name!r} is unknown", _some(rows), remedy="use " + ", ".join(SPLITS))
@@ -160,11 +161,11 @@ class _Check:
         if 0 < unsplit < len(table):
             self.warn("some rows have no split", "metadata.csv", f"{unsplit} of {len(table)}", "split again")
         for column, thing in (("patient_id", "a patient"), ("duplicate_group", "a look-alike group")):
-            known = table[(table[column] != "") & (table["split"] != "")]
+            known = table[(table[column] != "") & ~table["split"].isin(["", EXCLUDED])]
             for _, rows in known.groupby(column, sort=True):
                 splits = sorted(set(rows["split"]))
                 if len(splits) > 1:
-                    remedy = "run `datadouble split` again"
+                    remedy = "run `datadouble split` again with --overwrite, or with --mend after a training"
                     self.error(
                         f"{thing} is in two splits", _some(rows["image_id"]), ", ".join(splits), remedy
                     )

@@ -1,18 +1,24 @@
 """Finding pictures that look alike: the same scan twice, with other markers, gain, crop or mirrored.
 
-A 64-bit perceptual hash (signs of the low DCT coefficients against their median; Zauner 2010) proposes pairs,
-and the correlation of small high-passed thumbnails decides, over small shifts. High-passing takes away what
-all scans of one kind share (bright skin above, dark depth below); clipping takes away what only one twin may
-have (burned-in words and calipers).
+Whole pictures first: a 64-bit perceptual hash (signs of the low DCT coefficients against their median; Zauner
+2010) proposes pairs, and the correlation of small high-passed thumbnails decides, over small shifts. High-passing
+takes away what all scans of one kind share (bright skin above, dark depth below); clipping takes away what only one
+twin may have (burned-in words and calipers). Pieces second: crops are found by their texture (see `crops`).
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from datadouble.cohort.cohort import Cohort
-from datadouble.cohort.pixels import to_grey
+from datadouble.cohort.crops import SIDE as CROP_SIDE
+from datadouble.cohort.crops import find_crops
+from datadouble.cohort.pixels import fit_square, to_grey
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 THRESHOLD = 0.5
 """Least correlation of a look-alike.
@@ -25,6 +31,9 @@ MAX_HAMMING = 22
 """Greatest distance of two hashes at which a pair is looked at. On BUSI every pair whose unshifted thumbnails
 correlate by 0.5 or more is within it."""
 
+MOST_SEARCHED = 2_000
+"""Pictures up to which crops are searched unasked: a quarter of an hour on one idle core."""
+
 _SIDE = 64  # thumbnail, pixels
 _HIGH_PASS_SIGMA = 4.0  # thumbnail pixels
 _CLIP = 3.0  # robust standard deviations
@@ -35,12 +44,27 @@ _PAIRS = 1024  # pairs correlated at a time
 
 @dataclass(frozen=True)
 class LookAlike:
-    """Two pictures (indices, first < second) that look alike; `similarity` is a correlation up to 1."""
+    """Two pictures (indices, first < second) that look alike, and why.
+
+    Attributes
+    ----------
+    similarity : float
+        A correlation up to 1: of small pictures for a whole one, of fine texture over the overlap for a piece.
+    mirrored : bool
+        One of them is turned left to right.
+    kind
+        ``"whole"``: the pictures; ``"crop"``: one shows a piece of the other; ``"part"``: they share a piece, and more
+        of what both show differs.
+    overlap : float
+        Of a piece: the share of the wider picture's area whose texture agrees. 1 for a whole picture.
+    """
 
     first: int
     second: int
     similarity: float
     mirrored: bool = False
+    kind: Literal["whole", "crop", "part"] = "whole"
+    overlap: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -55,11 +79,14 @@ class DuplicateGroups:
         The pairs that made the groups.
     conflicts : tuple of LookAlike
         The pairs among them whose labels differ; empty where no labels were given.
+    crops : bool
+        Whether crops were searched.
     """
 
     groups: tuple[tuple[int, ...], ...]
     pairs: tuple[LookAlike, ...]
     conflicts: tuple[LookAlike, ...]
+    crops: bool = False
 
     @property
     def pictures(self) -> int:
@@ -73,11 +100,13 @@ def find_duplicates(
     *,
     threshold: float = THRESHOLD,
     max_hamming: int = MAX_HAMMING,
+    crops: bool | None = None,
 ) -> DuplicateGroups:
     """Find look-alikes among pictures, mirrored ones too.
 
-    Time grows with the square of the number of pictures (1,000 take about 3 s on one core, reading included),
-    memory with the number itself (34 kB each).
+    Time grows with the square of the number of pictures: whole pictures take about 3 s for 1,000 on one core, reading
+    included; the search for crops takes minutes (see `datadouble.cohort.crops.find_crops`). Memory: 34 kB a picture
+    without crops.
 
     Parameters
     ----------
@@ -89,6 +118,8 @@ def find_duplicates(
         Least correlation of a look-alike, in (0, 1].
     max_hamming
         Greatest hash distance at which a pair is looked at, of 64.
+    crops
+        Also search each picture for pieces of the others. None: where there are at most `MOST_SEARCHED`.
 
     Notes
     -----
@@ -98,7 +129,9 @@ def find_duplicates(
         cohort = images
         labels = [str(label) for label in cohort.table["label"]] if labels is None else labels
         images = (cohort.image(index) for index in range(len(cohort)))
-    plain, mirrored = _describe(images)
+    small: list[np.ndarray] = []
+    plain, mirrored = _describe(images if crops is False else _kept_small(images, small))
+    searched = len(small) > 1 and (crops or len(small) <= MOST_SEARCHED)
     pairs: dict[tuple[int, int], LookAlike] = {}
     for is_mirrored, others in ((False, plain), (True, mirrored)):
         for first, second in _near_hashes(plain.hashes, others.hashes, max_hamming):
@@ -108,23 +141,34 @@ def find_duplicates(
                 known = pairs.get(key)
                 if known is None or similarity[hit] > known.similarity:
                     pairs[key] = LookAlike(*key, round(float(similarity[hit]), 4), is_mirrored)
+    n = len(plain.hashes)
+    if searched:
+        pairs |= {
+            crop[:2]: LookAlike(*crop) for crop in find_crops(np.stack(small), _components(n, list(pairs)))
+        }
     found = tuple(pairs[key] for key in sorted(pairs))
     conflicts = tuple(p for p in found if labels is not None and labels[p.first] != labels[p.second])
-    return DuplicateGroups(
-        _components(len(plain.hashes), [(p.first, p.second) for p in found]), found, conflicts
-    )
+    return DuplicateGroups(_components(n, list(pairs)), found, conflicts, searched)
 
 
-def mark_duplicates(cohort: Cohort, *, threshold: float = THRESHOLD) -> DuplicateGroups:
+def mark_duplicates(
+    cohort: Cohort, *, threshold: float = THRESHOLD, crops: bool | None = None
+) -> DuplicateGroups:
     """Find look-alikes and write the cohort's `duplicate_group` column: ``d0001`` ..., empty for the others.
 
-    Groups are numbered by their first image id, so that the order of the rows does not matter.
+    Groups are numbered by their first image id, so that the order of the rows does not matter. A run that was trained
+    on the cohort's split carved its validation patients by the old groups: see `datadouble.cohort.mend`.
     """
-    found = find_duplicates(cohort, threshold=threshold)
+    found = find_duplicates(cohort, threshold=threshold, crops=crops)
+    cohort.replace_table(grouped(cohort, found))
+    return found
+
+
+def grouped(cohort: Cohort, found: DuplicateGroups) -> "pd.DataFrame":
+    """Return the cohort's table with its `duplicate_group` column filled anew."""
     table = cohort.table.copy()
     table["duplicate_group"] = group_names(found, [str(i) for i in table["image_id"]])
-    cohort.replace_table(table)
-    return found
+    return table
 
 
 def group_names(found: DuplicateGroups, image_ids: Sequence[str]) -> list[str]:
@@ -174,15 +218,27 @@ def _describe(images: Iterable[np.ndarray]) -> tuple[_Described, _Described]:
     return stack(0), stack(1)
 
 
-def _thumbnail(image: np.ndarray) -> np.ndarray:
-    """Return (64, 64) float32 in about [0, 255]; 16-bit pictures are stretched to their own range."""
-    from PIL import Image
+def _kept_small(images: Iterable[np.ndarray], small: list[np.ndarray]) -> Iterable[np.ndarray]:
+    """Hand the pictures on, and keep each as (128, 128) uint8."""
+    for image in images:
+        small.append(fit_square(np.round(_grey(image)).astype(np.uint8), CROP_SIDE))
+        yield image
 
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    """Return (H, W) float32 in [0, 255]; 16-bit pictures are stretched to their own range."""
     grey = to_grey(image).astype(np.float32)
     if image.dtype != np.uint8:
         low, high = np.percentile(grey, (0.5, 99.5))
         grey = np.clip((grey - low) / max(high - low, 1.0), 0, 1) * 255
-    resized = Image.fromarray(grey).resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    return grey
+
+
+def _thumbnail(image: np.ndarray) -> np.ndarray:
+    """Return (64, 64) float32 in about [0, 255]."""
+    from PIL import Image
+
+    resized = Image.fromarray(_grey(image)).resize((_SIDE, _SIDE), Image.Resampling.BOX)
     return np.asarray(resized, dtype=np.float32)
 
 

@@ -23,6 +23,12 @@ TRAIN, HOLDOUT, TEST = 0.75, 0.125, 0.125
 """Default shares. A small cohort needs its pictures for training; `holdout="equal"` gives the stronger
 control."""
 
+EXCLUDED = "excluded"
+"""Split of pictures that no part reads: they look like train pictures, and a run has been trained (see `mend`)."""
+
+REASON = "split_reason"
+"""The column that says why a picture was moved when a split was mended."""
+
 
 @dataclass(frozen=True)
 class _Unit:
@@ -78,7 +84,7 @@ def split(
     column = np.empty(len(table), dtype=object)
     for unit, place in zip(order, places, strict=True):
         column[list(unit.rows)] = SPLITS[place]
-    result = table.copy()
+    result = table.drop(columns=REASON, errors="ignore")
     result["split"] = column
     return result
 
@@ -115,19 +121,25 @@ def split_cohort(
         raise DataDoubleError(
             "the cohort is split already, in another way",
             where=Path(path).name,
-            remedy="keep it, or pass --overwrite; but what was trained on the old split saw the new holdout",
+            remedy="keep it, mend it with --mend, or pass --overwrite; but what was trained on the old split saw the "
+            "new holdout",
         )
     cohort.replace_table(table)
     return cohort
 
 
 def split_summary(table: "pd.DataFrame") -> "pd.DataFrame":
-    """Return one row a split: its images, patients (those known), and images of each class."""
+    """Return one row a split: its images, patients (those known), and images of each class.
+
+    Excluded pictures have a row where there are any.
+    """
     import pandas as pd
 
     rows = []
-    for name in SPLITS:
+    for name in (*SPLITS, EXCLUDED):
         part = table[table["split"] == name]
+        if name == EXCLUDED and part.empty:
+            continue
         known = part["patient_id"][part["patient_id"] != ""]
         by_class = {str(label): int((part["label"] == label).sum()) for label in sorted(set(table["label"]))}
         rows.append({"split": name, "images": len(part), "patients": known.nunique(), **by_class})
