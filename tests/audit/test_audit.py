@@ -1,14 +1,19 @@
 """The whole audit on simulated scans: a clean double, one with a copy in it, and a broken picture."""
 
+import errno
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import datadouble
+from datadouble.audit.efforts import Effort
 from datadouble.audit.evidence import Evidence
+from datadouble.audit.parts import Part
 from datadouble.cohort import Cohort
 from datadouble.cohort.cohort import CohortInfo
 from datadouble.cohort.phantom.cohort import make_phantom_cohort
@@ -176,3 +181,91 @@ def test_other_weights_in_the_same_place_are_attacked_again(tmp_path: Path) -> N
     assert folder_fingerprint(tmp_path / "model") == before
     weights.write_bytes(b"another")
     assert folder_fingerprint(tmp_path / "model") != before
+
+
+def stop(error: Exception) -> Callable[..., None]:
+    def measure(*_: object) -> None:
+        raise error
+
+    return measure
+
+
+def full_disk() -> DataDoubleError:
+    """As `files.write_with` says it."""
+    error = DataDoubleError("the disk is full", where="part.safetensors")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    return error
+
+
+FIDELITY = ("distances", "texture", "lesions", "coverage")
+
+
+@pytest.fixture
+def nothing_measured(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Every part of fidelity takes no time."""
+    from datadouble.audit import sections
+
+    for name in FIDELITY:
+        monkeypatch.setattr(sections, name, lambda *_: Part({}))
+    return monkeypatch
+
+
+def test_what_does_not_apply_is_noted_and_what_went_wrong_is_raised(
+    real: Cohort, tmp_path: Path, nothing_measured: pytest.MonkeyPatch
+) -> None:
+    from datadouble.audit import sections
+
+    double = make_double(tmp_path / "double", real, 0)
+
+    def audit(error: Exception) -> Evidence:
+        nothing_measured.setattr(sections, "texture", stop(error))
+        return datadouble.audit(
+            double, real, tmp_path / "audit", only=("fidelity",), effort="demo", extractor=PatchExtractor()
+        )
+
+    few = audit(DataDoubleError("too few pictures", found="3"))
+    assert few.fidelity["texture"]["note"] == "not measured: too few pictures (found 3)"
+    assert any("too few pictures" in note for note in few.notes)
+    with pytest.raises(DataDoubleError, match="disk is full"):
+        audit(full_disk())
+    with pytest.raises(PermissionError):
+        audit(PermissionError(errno.EACCES, "Permission denied", "cache"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"model_access": stop(DataDoubleError("the training is not finished"))}, "not finished"),
+        ({"run": "nowhere"}, "no run folder"),
+        ({"only": ("fidelity",), "model_access": lambda _: {}}, "part of privacy"),
+        ({"grouping": "4|9", "only": ("usefulness",)}, "too few real training patients"),
+        ({"effort": Effort("mine", utility="cpuu")}, "unknown preset"),
+        ({"effort": Effort("mine", extractors=("radiomix",))}, "unknown extractor"),
+    ],
+)
+def test_what_was_asked_for_and_cannot_be_done_is_raised(
+    real: Cohort, tmp_path: Path, asked: dict[str, Any], words: str
+) -> None:
+    double = make_double(tmp_path / "double", real, 0)
+    options: dict[str, Any] = {"effort": "demo", "extractor": PatchExtractor(), **asked}
+    with pytest.raises(DataDoubleError, match=words):
+        datadouble.audit(double, real, tmp_path / "audit", **options)
+    assert not (tmp_path / "audit" / "evidence.json").exists()
+
+
+def test_parts_of_other_code_are_measured_again(
+    real: Cohort, tmp_path: Path, nothing_measured: pytest.MonkeyPatch
+) -> None:
+    from datadouble.audit import sections
+
+    measured = []
+    nothing_measured.setattr(sections, "texture", lambda *_: measured.append(1) or Part({}))
+    double = make_double(tmp_path / "double", real, 0)
+    for code in ("a", "a", "b"):
+        nothing_measured.setattr(
+            "datadouble.audit.audit.source_fingerprint", lambda *_, code=code, **__: code
+        )
+        datadouble.audit(
+            double, real, tmp_path / "audit", only=("fidelity",), effort="demo", extractor=PatchExtractor()
+        )
+    assert len(measured) == 2

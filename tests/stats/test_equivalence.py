@@ -122,3 +122,21 @@ def test_normal_by_hand():
 def test_wrong_input_is_refused(first, second, options, message):
     with pytest.raises(ValueError, match=message):
         equivalence_test(first, second, **options)
+
+
+def test_a_reader_inside_the_band_around_guessing():
+    from datadouble.stats import auc_equivalence_test_value, roc_auc
+
+    rng = np.random.default_rng(0)
+    labels, scores = np.repeat([0, 1], 1500), rng.normal(size=3000)
+    found = auc_equivalence_test_value(labels, scores)
+    area = roc_auc(labels, scores, confidence=0.9)
+    assert found.equivalent
+    assert (found.low + 0.5, found.high + 0.5) == pytest.approx((area.low, area.high))
+    # A few cases say nothing, however near 0.5 the area is.
+    assert not auc_equivalence_test_value([0, 1] * 10, [0, 0, 1, 1] * 5).equivalent
+    # All answers equal: DeLong's variance is 0, which must not be read as certainty.
+    flat = auc_equivalence_test_value([0, 1] * 10, [1] * 20)
+    assert (flat.value, flat.equivalent) == (0, False)
+    with pytest.raises(ValueError, match="in \\(0, 1\\)"):
+        auc_equivalence_test_value(labels, scores, 0.97)

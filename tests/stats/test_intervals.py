@@ -87,6 +87,18 @@ def test_same_seed_same_interval_and_two_samples():
     assert first.low < 10 < first.high
 
 
+@pytest.mark.parametrize("centre", [False, True])
+def test_one_patient_says_nothing_of_others(centre):
+    # Twenty pictures of a single patient: an interval over patients cannot be known, and is not of width 0.
+    data = np.random.default_rng(6).normal(size=20)
+    alone = bootstrap(np.mean, data, groups=["a"] * 20, centre=centre)
+    assert alone.value == pytest.approx(data.mean())
+    assert np.isnan([alone.low, alone.high]).all()
+    assert np.isnan(bootstrap(np.mean, data[:1]).low)
+    beside = bootstrap(lambda x, y: x.mean() - y.mean(), [data, data], groups=[None, ["a"] * 20])
+    assert np.isnan([beside.low, beside.high]).all()
+
+
 def test_groups_of_wrong_length():
     with pytest.raises(ValueError, match="group entries"):
         bootstrap(np.mean, np.arange(4.0), groups=["a", "b"])

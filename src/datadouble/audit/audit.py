@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -10,23 +9,29 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from datadouble.audit import sections
+from datadouble.audit import facts, sections
+from datadouble.audit.choices import choose
 from datadouble.audit.efforts import Effort, choose_effort
 from datadouble.audit.evidence import Evidence, plain
-from datadouble.audit.features.base import Extractor, Features
-from datadouble.audit.fidelity.frechet import SMALL_SAMPLE
+from datadouble.audit.features.base import Extractor
 from datadouble.audit.material import AuditMaterial
-from datadouble.audit.parts import Part, PartStore, cohort_fingerprint, folder_fingerprint
+from datadouble.audit.parts import (
+    Part,
+    PartStore,
+    cohort_fingerprint,
+    folder_fingerprint,
+    source_fingerprint,
+)
 from datadouble.audit.policy import Policy, judge
 from datadouble.audit.utility.inputs import parse_grouping
-from datadouble.errors import DataDoubleError, suggest
+from datadouble.errors import DataDoubleError
 
 if TYPE_CHECKING:
     from datadouble.cohort.cohort import Cohort
 
 SECTIONS = ("fidelity", "privacy", "usefulness", "realism")
+# The code that parts are made of; `audit/report` only draws them.
+CODE = ("audit", "matching", "networks", "stats", "cohort/pixels.py", "cohort/split.py", "randomness.py")
 
 
 def audit(
@@ -93,17 +98,16 @@ def audit(
     Raises
     ------
     DataDoubleError
-        Where one of the cohorts has no readable picture, an option is unknown, or the policy has faults.
+        Where one of the cohorts has no readable picture, an option is unknown, the policy has faults, or what an option
+        asks for cannot be done. What merely does not apply, such as a distance between too few pictures, is noted in
+        the evidence as not measured, with the reason.
+    OSError
+        Such as for a folder that cannot be written.
     """
     from datadouble.audit.report.pictures import native_size
 
-    for name in only:
-        if name not in SECTIONS:
-            raise DataDoubleError(
-                "unknown part of an audit", where="only", found=name, remedy=suggest(name, list(SECTIONS))
-            )
-    if grouping:
-        parse_grouping(grouping)
+    wanted = set(only) or set(SECTIONS)
+    _check_request(wanted, grouping, run, asked_of_privacy=bool(other_double or model_access))
     rules = Policy.read(None if policy is None else Path(policy))
     work = choose_effort(effort)
     out = Path(out)
@@ -126,30 +130,41 @@ def audit(
         cohort_fingerprint(real),
         *(str(value) for value in asdict(work).values()),
         str(asdict(rules.gate)),
-        _version(),
+        facts.version(),
+        source_fingerprint(*CODE, without="audit/report"),
         material.double_features.fingerprint,
         reference,
         str(material.at_size),
         str(seed),
     )
-    wanted = set(only) or set(SECTIONS)
     parts: dict[str, Part] = {}
 
-    def measure(name: str, compute: Callable[[], Part], *depends: str) -> None:
+    def measure(name: str, compute: Callable[[], Part], *depends: str, asked: bool = False) -> None:
+        """Measure a part; one that does not apply is noted as such, unless an option asked for it."""
         say(f"measuring: {name.replace('_', ' ')}")
         try:
             parts[name] = store.get(name, compute, *depends)
         except DataDoubleError as error:  # too few pictures for this part, say: the others go on
+            if asked or _of_the_system(error):
+                raise
             parts[name] = Part({"note": f"not measured: {error}"})
 
+    if model_access is not None:  # first: hours later is too late to learn that the run cannot be attacked
+        attack = model_access
+        measure(
+            "model_access",
+            lambda: Part(attack(material.cache / "model-access")),
+            "" if run is None else folder_fingerprint(Path(run) / "model"),
+            asked=True,
+        )
     if "fidelity" in wanted:
         for name in ("distances", "texture", "lesions", "coverage"):
             function: Callable[[AuditMaterial, Effort], Part] = getattr(sections, name)
             measure(name, lambda function=function: function(material, work))  # type: ignore[misc]
     if "privacy" in wanted:
-        _privacy(measure, material, work, rules, other_double, model_access, run)
+        _privacy(measure, material, work, rules, other_double)
     if "usefulness" in wanted:
-        measure("utility", lambda: sections.utility(material, work, grouping), grouping)
+        measure("utility", lambda: sections.utility(material, work, grouping), grouping, asked=bool(grouping))
         measure("segmentation", lambda: sections.segmentation(material, work))
     if "realism" in wanted:
         measure("realism", lambda: sections.realism(material, work))
@@ -160,16 +175,43 @@ def audit(
     return evidence
 
 
+def _check_request(
+    wanted: set[str], grouping: str, run: Path | str | None, *, asked_of_privacy: bool
+) -> None:
+    """Refuse options that cannot be followed, before anything is measured."""
+    for name in wanted:
+        choose("part of an audit", name, {known: known for known in SECTIONS})
+    if asked_of_privacy and "privacy" not in wanted:
+        raise DataDoubleError(
+            "attacks on weights and with a second double are part of privacy, which was left out",
+            where="only",
+            found=", ".join(sorted(wanted)),
+            remedy="add privacy, or leave the attacks out",
+        )
+    if grouping:
+        parse_grouping(grouping)
+    if run is not None and not (Path(run) / "config.toml").is_file():
+        raise DataDoubleError(
+            "this is no run folder",
+            where="run",
+            found=f"no config.toml in {Path(run).name}",
+            remedy="give the folder that `datadouble fit` wrote",
+        )
+
+
+def _of_the_system(error: DataDoubleError) -> bool:
+    """Whether an error tells of a full disk, a missing permission and the like, and not of what is measured."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno is not None
+
+
 def _privacy(
     measure: Callable[..., None],
     material: AuditMaterial,
     work: Effort,
     rules: Policy,
     other_double: Cohort | None,
-    model_access: Callable[[Path], dict[str, Any]] | None,
-    run: Path | str | None,
 ) -> None:
-    """The attackers in order, and the gate with its controls."""
+    """The attackers that have the release, in order, and the gate with its controls."""
     measure("neighbours", lambda: sections.neighbours(material, work))
     if other_double is None:
         measure("release_only", lambda: sections.release_only(material, work))
@@ -179,17 +221,11 @@ def _privacy(
             "release_only",
             lambda: sections.release_only(material, work, material.features_of(other)),
             cohort_fingerprint(other),
+            asked=True,
         )
     gate = cache(lambda: sections.make_gate(material, rules.gate))
     measure("copies", lambda: sections.copies(material, gate()))
     measure("controls", lambda: sections.controls(material, gate(), work))
-    if model_access is not None:
-        attack = model_access
-        measure(
-            "model_access",
-            lambda: Part(attack(material.cache / "model-access")),
-            "" if run is None else folder_fingerprint(Path(run) / "model"),
-        )
 
 
 def _evidence(
@@ -213,14 +249,21 @@ def _evidence(
     evidence = Evidence(
         verdict="inconclusive",
         reasons=[],
-        software=_software(),
-        double=_describe(material.double, of_double) | {"unreadable": [name for name, _ in of_double.broken]},
-        real=_describe(material.real, of_real) | {"unreadable": len(of_real.broken), "splits": dict(splits)},
+        software=facts.software(),
+        double=facts.describe(material.double, of_double)
+        | {"unreadable": [name for name, _ in of_double.broken]},
+        real=facts.describe(material.real, of_real)
+        | {"unreadable": len(of_real.broken), "splits": dict(splits)},
         extractor={
             "name": material.extractor.name,
             "fingerprint": of_real.fingerprint,
             "preprocessing": (f"first to {material.at_size}x{material.at_size}; " if material.at_size else "")
-            + material.extractor.preprocessing,
+            + material.extractor.preprocessing
+            + (
+                "; standardised by the real cohort"
+                if getattr(material.extractor, "mixed_units", False)
+                else ""
+            ),
             "dimension": material.extractor.dimension,
         },
         settings={
@@ -242,7 +285,7 @@ def _evidence(
         else None,
         realism=found("realism"),
         controls=found("controls"),
-        notes=_notes(material, fidelity, {name: part.evidence for name, part in parts.items()}),
+        notes=facts.notes(material, fidelity, {name: part.evidence for name, part in parts.items()}),
     )
     judgement = judge(evidence.to_json(), policy)
     evidence.verdict, evidence.reasons = judgement.verdict, judgement.reasons
@@ -267,75 +310,3 @@ def _report(
         unreadable=material.unreadable(),
     )
     write_report(path, evidence.to_json(), parts, context)
-
-
-def _describe(cohort: Cohort, features: Features) -> dict[str, Any]:
-    info = cohort.info
-    described: dict[str, Any] = {
-        "name": info.name,
-        "origin": info.origin,
-        "modality": info.modality,
-        "images": len(features),
-        "patients": len(np.unique(features.groups)),
-        "classes": {name: int(np.sum(features.labels == name)) for name in info.classes},
-        "contains_real_pixels": info.contains_real_pixels,
-    }
-    if info.generator:  # no free text: a generator may note paths
-        described["generator"] = {
-            str(key): value
-            for key, value in info.generator.items()
-            if isinstance(value, int | float | bool) or (isinstance(value, str) and "/" not in value)
-        }
-    return described
-
-
-def _notes(material: AuditMaterial, fidelity: dict[str, Any], found: dict[str, dict[str, Any]]) -> list[str]:
-    notes = list(material.roles.notes)
-    overall = fidelity.get("overall", {})
-    if "note" in overall:
-        notes.append(f"No distances: {overall['note']}.")
-    elif overall.get("n", SMALL_SAMPLE) < SMALL_SAMPLE:
-        notes.append(
-            f"Small sample: {overall['n']:,} a side. Below about {SMALL_SAMPLE:,} a Fréchet distance is too "
-            "high by an amount that depends on n: read it only beside the floor, which has the same n, and let the "
-            "kernel distance lead, which is unbiased at any n."
-        )
-    if material.double.info.origin != "synthetic":
-        notes.append("The cohort audited as a double says of itself that it is real.")
-    sides = (material.double_features, material.reference(material.real_features))
-    mix = [{k: v / len(side) for k, v in Counter(side.labels.tolist()).items()} for side in sides]
-    difference = sum(abs(mix[0].get(k, 0) - mix[1].get(k, 0)) for k in {*mix[0], *mix[1]}) / 2
-    if difference > 0.1:
-        notes.append(
-            f"The classes are mixed differently: {difference:.0%} of the double would have to change class to match "
-            "the reference. Overall distances include that; those by class do not."
-        )
-    for name, evidence in sorted(found.items()):
-        if "not measured: " in str(evidence.get("note", "")):
-            notes.append(f"{name.replace('_', ' ').capitalize()}: {evidence['note']}")
-    unreadable = material.unreadable()
-    if unreadable:
-        notes.append(f"{len(unreadable)} pictures could not be read and were left out.")
-    return notes
-
-
-def _version() -> str:
-    import importlib.metadata
-
-    try:
-        return importlib.metadata.version("datadouble")
-    except importlib.metadata.PackageNotFoundError:
-        from datadouble import __version__
-
-        return __version__
-
-
-def _software() -> dict[str, str]:
-    import torch
-
-    return {
-        "datadouble": _version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from datadouble.errors import DataDoubleError, suggest
+from datadouble.audit.choices import choose
 
 
 @dataclass(frozen=True)
@@ -74,17 +74,27 @@ EFFORTS = {
 
 
 def choose_effort(name: str | Effort) -> Effort:
-    """The effort of that name; one that is given as such passes unchanged.
+    """The effort of that name; one that is given as such passes unchanged. All that it names exists.
 
     Raises
     ------
     DataDoubleError
-        For an unknown name.
+        For an unknown name, or an effort with an unknown preset, arm or extractor.
     """
-    if isinstance(name, Effort):
-        return name
-    if name not in EFFORTS:
-        raise DataDoubleError(
-            "unknown effort", where="effort", found=name, remedy=suggest(name, list(EFFORTS))
-        )
-    return EFFORTS[name]
+    from datadouble.audit.features.registry import EXTRACTORS
+    from datadouble.audit.realism import REALISM_PRESETS
+    from datadouble.audit.utility.arms import check_arms
+    from datadouble.audit.utility.presets import SEGMENTATION_PRESETS, UTILITY_PRESETS
+
+    effort = choose("effort", name, EFFORTS)
+    for preset, known in (
+        (effort.utility, UTILITY_PRESETS),
+        (effort.segmentation, SEGMENTATION_PRESETS),
+        (effort.realism, REALISM_PRESETS),
+    ):
+        if preset:
+            choose("preset", preset, known)
+    check_arms(effort.utility_arms)
+    for extractor in effort.extractors:
+        choose("extractor", extractor, EXTRACTORS)
+    return effort

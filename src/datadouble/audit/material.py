@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from datadouble.audit.features import extract_features, load_extractor
+from datadouble.audit.features import extract_features, load_extractor, standardise
 from datadouble.audit.features.base import Extractor, Features
 from datadouble.audit.pictures import Pictures, read_pictures
 from datadouble.audit.roles import Roles, choose_roles
@@ -33,7 +33,7 @@ class AuditMaterial:
     extractor : str or Extractor
         The first extractor: distances, neighbours and membership.
     precision : str
-        Of the extractor's arithmetic, where it is given by name.
+        Of the arithmetic of extractors that are given by name.
     at_size : int
         Side to which both are brought before anything else; 0: features from the pictures as they are.
     cache : Path
@@ -65,21 +65,37 @@ class AuditMaterial:
         self.at_size = at_size
         self.pixels = at_size or PIXELS
         self.roles: Roles = choose_roles(real, reference)
-        self.extractor = (
-            load_extractor(extractor, precision=precision) if isinstance(extractor, str) else extractor
-        )
-        self._processes = processes
+        self._precision, self._processes = precision, processes
+        self.extractor = self.load(extractor)
         self._splits = np.array([str(split) for split in real.table["split"]])
 
-    def features_of(self, cohort: Cohort, extractor: str | Extractor | None = None) -> Features:
-        """Features of a cohort by the first extractor, or by another."""
-        return extract_features(
-            cohort,
-            self.extractor if extractor is None else extractor,
-            cache_dir=self.cache / "features",
-            processes=self._processes,
-            at_size=self.at_size,
-        )
+    def features_of(self, pictures: Cohort | Pictures, extractor: str | Extractor | None = None) -> Features:
+        """Features of a cohort, or of its pixels, by the first extractor or by another, fit to be compared.
+
+        Columns of different units are brought to one scale by the real cohort: by all of it, so that train and
+        unseen patients stay on an equal footing.
+        """
+        loaded = self.load(self.extractor if extractor is None else extractor)
+
+        def extracted(of: Cohort | Pictures) -> Features:
+            return extract_features(
+                of,
+                loaded,
+                cache_dir=self.cache / "features",
+                processes=self._processes,
+                at_size=self.at_size,
+            )
+
+        found = extracted(pictures)
+        if not getattr(loaded, "mixed_units", False):
+            return found
+        return standardise(found, found if pictures is self.real else extracted(self.real))
+
+    def load(self, extractor: str | Extractor) -> Extractor:
+        """The extractor of that name, in the audit's precision; one that is given as such passes unchanged."""
+        if not isinstance(extractor, str):
+            return extractor
+        return load_extractor(extractor, precision=self._precision)
 
     @cached_property
     def double_features(self) -> Features:

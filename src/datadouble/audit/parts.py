@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,27 @@ class PartStore:
         self._folder.mkdir(parents=True, exist_ok=True)
         _save(path, part)
         return _load(path)  # equal values, whether it was just made or found
+
+
+@cache
+def source_fingerprint(*names: str, without: str = "") -> str:
+    """Changes with any line of the package's own code under these files and folders, such as ``"audit/parts.py"``.
+
+    Read once: what is imported stays what it is while a program runs.
+
+    Parameters
+    ----------
+    without : str
+        A folder among them that does not count.
+    """
+    import datadouble
+
+    package = Path(datadouble.__file__).parent
+    paths = [path for name in names for path in [package / name, *(package / name).rglob("*.py")]]
+    texts = {path.relative_to(package).as_posix(): path for path in paths if path.is_file()}
+    if without:
+        texts = {name: path for name, path in texts.items() if not name.startswith(f"{without}/")}
+    return files.fingerprint(*(part for name in sorted(texts) for part in (name, texts[name].read_bytes())))
 
 
 def cohort_fingerprint(cohort: Cohort) -> str:

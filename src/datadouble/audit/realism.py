@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from datadouble.audit.choices import choose
 from datadouble.audit.evidence import named, plain
+from datadouble.audit.parts import source_fingerprint
 from datadouble.audit.utility.arms import half_of_patients
 from datadouble.audit.utility.inputs import check_sizes, resized
-from datadouble.audit.utility.presets import Preset, choose_preset
-from datadouble.audit.utility.runs import Data, Job, Plan, digest, patient_folds, run_jobs, step_count
+from datadouble.audit.utility.presets import Preset
+from datadouble.audit.utility.runs import CODE, Data, Job, Plan, digest, patient_folds, run_jobs, step_count
 from datadouble.audit.utility.scores import Sampled, make_resamples, mean_curve, weighted_auc
 from datadouble.errors import DataDoubleError
 from datadouble.files import fingerprint
@@ -115,7 +117,7 @@ def assess_realism(
     DataDoubleError
         For sets of different sizes, or too few pictures or patients.
     """
-    chosen = choose_preset(preset, REALISM_PRESETS)
+    chosen = choose("preset", preset, REALISM_PRESETS)
     check_sizes([real, double])
     if most is None and chosen.name in ("cpu", "demo"):
         most = MOST_ON_CPU
@@ -289,7 +291,13 @@ def _discriminate(
     pictures, groups = np.concatenate([one, other]), np.concatenate([groups_one, groups_other])
     targets = np.repeat(np.array([0, 1]), [len(one), len(other)])
     splits = patient_folds(targets, groups, preset.folds, seed)
-    key = fingerprint(repr(preset), name, str((seed, steps)), digest(pictures, groups))
+    key = fingerprint(
+        source_fingerprint(*CODE, "audit/realism.py"),
+        repr(preset),
+        name,
+        str((seed, steps)),
+        digest(pictures, groups),
+    )
     jobs = [
         Job(name, fold, 0, [(rows, steps)], len(one), len(other), key)
         for fold, (rows, _) in enumerate(splits)

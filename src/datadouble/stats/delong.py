@@ -50,6 +50,11 @@ class Placements(NamedTuple):
     negative_groups: np.ndarray  # (n,)
 
     @property
+    def cases(self) -> int:
+        """How many cases there are, positive and negative."""
+        return len(self.positive_groups) + len(self.negative_groups)
+
+    @property
     def independent_pairs(self) -> int:
         """How many disjoint (positive, negative) pairs of patients the sample holds."""
         positive, negative = np.unique(self.positive_groups), np.unique(self.negative_groups)
@@ -270,8 +275,8 @@ def auc_difference(
 ) -> Estimate:
     """First area minus second over the same cases, with DeLong's interval; n counts the cases."""
     found = placements(labels, scores_a, scores_b, groups=groups)
-    n = found.positives.shape[1] + found.negatives.shape[1]
-    return _difference(float(found.auc[0] - found.auc[1]), difference_variance(found), confidence, n)
+    difference = float(found.auc[0] - found.auc[1])
+    return _difference(difference, difference_variance(found), confidence, found.cases)
 
 
 def auc_difference_unpaired(
@@ -288,8 +293,7 @@ def auc_difference_unpaired(
     first = placements(labels_a, scores_a, groups=groups_a)
     second = placements(labels_b, scores_b, groups=groups_b)
     difference, variance = _unpaired(first, second)
-    n = sum(f.positives.shape[1] + f.negatives.shape[1] for f in (first, second))
-    return _difference(difference, variance, confidence, n)
+    return _difference(difference, variance, confidence, first.cases + second.cases)
 
 
 def _unpaired(first: Placements, second: Placements) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datadouble.stats.delong import Labels, Scores, difference_variance, placements
+from datadouble.stats.delong import Labels, Scores, curve_variance, difference_variance, placements
 from datadouble.stats.results import Groups, as_numbers, check_confidence, check_lengths
 
 
@@ -119,7 +119,40 @@ def auc_equivalence_test(
         float(found.auc[0] - found.auc[1]),
         float(np.sqrt(difference_variance(found))),
         margin=margin,
-        n=found.positives.shape[1] + found.negatives.shape[1],
+        n=found.cases,
+        alpha=alpha,
+    )
+
+
+def auc_equivalence_test_value(
+    labels: Labels,
+    scores: Scores,
+    value: float = 0.5,
+    *,
+    margin: float = 0.05,
+    alpha: float = 0.05,
+    groups: Groups | None = None,
+) -> Equivalence:
+    """TOST that one area lies within ``margin`` of a value: with the defaults, that a reader is inside [0.45, 0.55].
+
+    Parameters are those of :func:`~datadouble.stats.delong_test_value`, and the margin. The answer's ``value`` and
+    interval are the area minus ``value``. Where DeLong's variance is 0 or unknown, the exact interval's arm towards
+    the value stands in for the error. For the average of several readers give a modality's ``value``,
+    ``standard_error`` and ``degrees_of_freedom`` (:func:`~datadouble.stats.mrmc`) to :func:`equivalence_from_error`.
+
+    Raises
+    ------
+    ValueError
+        For value ± margin outside (0, 1), one class only, NaN, unequal lengths.
+    """
+    if not 0 < value - margin < value + margin < 1:
+        raise ValueError(f"value - margin and value + margin must lie in (0, 1): found {value} and {margin}")
+    found = placements(labels, scores, groups=groups)
+    return equivalence_from_error(
+        float(found.auc[0]) - value,
+        float(np.sqrt(curve_variance(found, 0, value))),
+        margin=margin,
+        n=found.cases,
         alpha=alpha,
     )
 

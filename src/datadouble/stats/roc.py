@@ -128,8 +128,7 @@ def roc_auc(
     if method not in AUC_METHODS:
         raise ValueError(f"unknown method {method!r}: use one of {', '.join(AUC_METHODS)}")
     found = placements(labels, scores, groups=groups)
-    auc = float(found.auc[0])
-    n = found.positives.shape[1] + found.negatives.shape[1]
+    auc, n = float(found.auc[0]), found.cases
     if method == "binomial":
         if groups is not None:
             raise ValueError("the binomial interval knows no patients: use method='delong' with groups")

@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 from datadouble.audit.features import autoencoder, extract_features, load_extractor, train_autoencoder
 from datadouble.audit.features.autoencoder import AutoencoderOptions
 from datadouble.errors import DataDoubleError
+from datadouble.training import reconstruction
 
 OPTIONS = AutoencoderOptions(
     size=32, images=192, batch=16, learning_rate=2e-3, widths=(8, 16, 32), save_every=64
@@ -58,7 +59,7 @@ def test_features_are_the_channel_maxima(trained, real):
 
 def test_the_same_call_loads_what_is_there(trained, real, monkeypatch):
     extractor, folder = trained
-    monkeypatch.setattr(autoencoder, "_train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(autoencoder, "train_reconstruction", lambda *_, **__: pytest.fail("trained again"))
     again = train_autoencoder(real, folder, OPTIONS)
     assert again.fingerprint == extractor.fingerprint
     assert [path.suffix for path in folder.iterdir()] == [".safetensors"]
@@ -82,19 +83,19 @@ def test_seed_and_pictures_decide_not_what_ran_before(trained, real):
 
 
 def test_a_killed_training_goes_on_bit_for_bit(trained, real, tmp_path, monkeypatch):
-    whole = autoencoder._batch
+    whole = reconstruction._batch
 
     def killed(images, options, seen):
         if seen >= 144:
             raise KeyboardInterrupt
         return whole(images, options, seen)
 
-    monkeypatch.setattr(autoencoder, "_batch", killed)
+    monkeypatch.setattr(reconstruction, "_batch", killed)
     with pytest.raises(KeyboardInterrupt):
         train_autoencoder(real, tmp_path, OPTIONS)
     seen_again = []
     monkeypatch.setattr(
-        autoencoder,
+        reconstruction,
         "_batch",
         lambda images, options, seen: seen_again.append(seen) or whole(images, options, seen),
     )

@@ -8,9 +8,10 @@ from safetensors.torch import save_file
 from datadouble.audit.features import display_name, extract_features, load_extractor
 from datadouble.audit.features.inception import WEIGHTS_NAME, InceptionExtractor
 from datadouble.audit.features.loading import read_state, weights_folder
-from datadouble.audit.features.radimagenet import resnet50_without_classifier, torchvision_names
+from datadouble.audit.features.radimagenet import torchvision_names
 from datadouble.errors import DataDoubleError
 from datadouble.networks.inception import FIDInception
+from datadouble.networks.resnet import RESNETS, ResNet
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_a_damaged_or_foreign_inception_file(folder):
 
 def test_radimagenet_as_its_authors_saved_it(folder):
     torch.manual_seed(0)
-    network = resnet50_without_classifier().eval()
+    network = ResNet(RESNETS["resnet50"], classes=0, in_channels=3).eval()
     # torchvision's resnet50 less its classifier: 25,557,032 - 2,049,000 parameters, 318 tensors.
     assert sum(p.numel() for p in network.parameters()) == 23_508_032
     state = network.state_dict()

@@ -19,7 +19,7 @@ def test_all_sides_have_n_rows_and_halves_share_no_patient():
 
 
 def test_a_second_split_gives_the_floor_and_few_are_refused():
-    plan = plan_comparison(np.arange(50), np.arange(60), np.arange(40), limit=25)
+    plan = plan_comparison(np.arange(25), np.arange(60), np.arange(40))
     assert (plan.n, plan.between) == (25, "splits")
     assert len(plan.parted) == 2 * len(plan.floor)
     assert any(max(a) >= 60 for a, _ in plan.parted)  # rows of both real sets, mixed
@@ -34,6 +34,17 @@ def test_counts_hold_whole_patients():
     assert (counts[:, 0] == counts[:, 2]).all()
     assert (counts[:, [0, 1, 3]].sum(axis=1) == 3).all()
     assert counts.mean() == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_single_patient_gives_no_interval():
+    # All 40 pictures are of one patient: drawing that one again and again must not look like certainty.
+    values = np.random.default_rng(0).normal(size=40)
+    counts = patient_counts(np.zeros(40), 100, 0)
+    found = centred_interval(values.mean(), counts @ values / counts.sum(axis=1), 40)
+    assert np.isnan([found.low, found.high]).all()
+    share = patient_share(values > 0, np.zeros(40))
+    assert 0 < share.value < 1
+    assert np.isnan([share.low, share.high]).all()
 
 
 def test_interval_is_centred_on_the_value():

@@ -13,6 +13,7 @@ from datadouble.audit.fidelity.coverage import (
     expected_coverage,
     find_modes,
 )
+from datadouble.audit.fidelity.precision_recall import neighbour_radii
 
 SIZES = Sizes(100, 5)
 CENTRES = 12 * np.eye(4, 6)
@@ -83,15 +84,18 @@ def test_modes_and_balls_by_hand():
     assert len(set(mode[:10])) == len(set(mode[10:])) == 1
     assert mode[0] != mode[10]
     line = np.array([[0.0], [1.0], [3.0], [7.0]])  # balls of k = 1 reach 1, 1, 2, 4
-    shares = covered_share(line, [np.array([[0.5], [20.0]]), np.array([[6.0], [20.0]])], 1)
+    shares = covered_share(
+        line, neighbour_radii(line, 1), [np.array([[0.5], [20.0]]), np.array([[6.0], [20.0]])]
+    )
     assert shares.tolist() == [0.5, 0.5, 0.0, 0.5]
 
 
 def test_expected_coverage_is_that_of_independent_draws():
     rng = np.random.default_rng(0)
-    found = [
-        covered_share(rng.normal(size=(60, 2)), [rng.normal(size=(40, 2))], 3).mean() for _ in range(100)
-    ]
+    found = []
+    for _ in range(100):
+        real = rng.normal(size=(60, 2))
+        found.append(covered_share(real, neighbour_radii(real, 3), [rng.normal(size=(40, 2))]).mean())
     assert np.mean(found) == pytest.approx(expected_coverage(60, 40, 3), abs=0.02)
     assert expected_coverage(10**6, 10**6, 5) == pytest.approx(1 - 2.0**-5, abs=1e-5)
 

@@ -116,11 +116,11 @@ def bad(found):
 
 
 def test_a_fresh_draw_is_at_the_floor(assess):
-    found, material = assess(masks_of(60, 2))
+    found, drawn = assess(masks_of(60, 2))
     assert found["measured"]
     assert bad(found) == set()
     assert set(found["mask_classes"]["lesion"]["properties"]) == set(PROPERTIES)
-    assert len(material.values["lesion"]["area"][0]) == 60
+    assert len(drawn["lesion"]["area"][0]) == 60
     json.dumps(found)
 
 
@@ -171,7 +171,7 @@ def test_without_masks_it_says_so(make_pictures):
         make_pictures(np.zeros((20, 64, 64))),
         make_pictures(np.zeros((20, 64, 64)), masks_of(20, 0)),
     )
-    found, material = assess_lesions(plain, masked, None, mask_classes=("background", "lesion"))
+    found, drawn = assess_lesions(plain, masked, None, mask_classes=("background", "lesion"))
     assert found == {"measured": False, "note": "not measured: no masks in the double"}
-    assert material is None
+    assert drawn == {}
     assert not assess_lesions(masked, masked, None, mask_classes=())[0]["measured"]

@@ -124,7 +124,7 @@ def measured(cohorts):
             {},
             {
                 f"{name}/{key}/{side}": values
-                for name, properties in lesions.values.items()
+                for name, properties in lesions.items()
                 for key, pair in properties.items()
                 for side, values in zip(("synthetic", "real"), pair)
             },

@@ -66,6 +66,12 @@ def test_drawing_like_keeps_the_labels() -> None:
     assert list(pool[rows]) == ["2"] * 3 + ["4"] * 6  # six wanted of each, three there
 
 
+def test_a_double_without_the_labels_is_drawn_from_all_the_same() -> None:
+    unlabelled = np.full(50, "")
+    rows = draw_like(LABELS[:12], unlabelled, np.random.default_rng(0))
+    assert len(set(rows)) == 12  # and not none, from which no batch could ever be made
+
+
 def test_halves_share_no_patient() -> None:
     first, second = half_of_patients(LABELS, GROUPS, np.random.default_rng(0))
     assert len(first) == len(second) == 30 and not set(GROUPS[first]) & set(GROUPS[second])

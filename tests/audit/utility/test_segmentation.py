@@ -71,6 +71,20 @@ def test_masks_that_lie_are_noticed(
     assert result["headline"]["verdict"] == "worse" and result["headline"]["equivalent"] is False
 
 
+def test_a_lesion_too_small_to_be_seen_is_no_success(
+    good_double: Pictures, train_set: Pictures, test_set: Pictures
+) -> None:
+    # Two of the test lesions are one pixel, which is not there at 8 px: whoever draws nothing must not be right.
+    masks = test_set.masks.copy()
+    masks[:2] = 0
+    masks[:2, 1, 1] = 1
+    tiny = replace(QUICK, size=8, levels=2, epochs=1)
+    found = assess_segmentation(
+        good_double, train_set, replace(test_set, masks=masks), preset=tiny, arms=["real"], controls=False
+    )
+    assert found["n"]["test"] == len(test_set) - 2
+
+
 def test_a_double_without_masks_says_so(
     good_double: Pictures, train_set: Pictures, test_set: Pictures
 ) -> None:

@@ -7,7 +7,8 @@ from datadouble.audit.features.extract import extract_features
 from datadouble.audit.features.registry import EXTRACTORS, display_name, load_extractor
 
 if TYPE_CHECKING:
-    from datadouble.audit.features.autoencoder import AutoencoderOptions, train_autoencoder
+    from datadouble.audit.features.autoencoder import train_autoencoder
+    from datadouble.training.reconstruction import AutoencoderOptions
 
 __all__ = [
     "EXTRACTORS",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -34,6 +35,10 @@ class Extractor(Protocol):
         The preprocessing in words.
     source : ExtractorSource or None
         How the registry loaded it; None where it was built by hand, and then it runs in one process.
+
+    Notes
+    -----
+    One whose columns have different units says so by an attribute ``mixed_units = True``: see :func:`standardise`.
     """
 
     source: ExtractorSource | None
@@ -92,7 +97,7 @@ class Features:
             self.fingerprint,
         )
 
-    @property
+    @cached_property
     def groups(self) -> np.ndarray:
         """Patient of each row; a picture without a patient is a patient of its own (str, (n,))."""
         alone = np.array([f"image:{i}" for i in self.image_ids], dtype=object)

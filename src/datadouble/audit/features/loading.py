@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from datadouble.errors import DataDoubleError
+from datadouble.networks.precision import has_fast_bf16
 
 WEIGHTS_VARIABLE = "DATADOUBLE_WEIGHTS"
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -145,7 +146,7 @@ def best_precision(precision: str, device: str, *, auto: str = "") -> str:
         )
     if precision != "auto":
         return precision
-    return auto or ("bf16" if _has_fast_bf16(device) else "fp32")
+    return auto or ("bf16" if has_fast_bf16(device) else "fp32")
 
 
 def ready(network: nn.Module, device: str) -> None:
@@ -180,9 +181,3 @@ def normalised_rgb(pictures: np.ndarray, mean: tuple[float, ...], deviation: tup
     """(n, s, s) on the 0..255 scale -> (n, 3, s, s): (p / 255 - mean) / deviation, by channel."""
     grey = grey_batch(pictures) / 255.0
     return (grey - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(deviation).view(1, 3, 1, 1)
-
-
-def _has_fast_bf16(device: str) -> bool:
-    if device != "cpu":
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

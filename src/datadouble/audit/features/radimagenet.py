@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from datadouble.audit.features.base import ExtractorSource
 from datadouble.audit.features.loading import (
@@ -68,7 +68,7 @@ class RadImageNetExtractor:
         self.device = best_device(device)
         self.precision = best_precision(precision, self.device)
         path = find_weights("radimagenet", weights, WEIGHTS_NAMES, WEIGHTS_SOURCE)
-        self.network = resnet50_without_classifier()
+        self.network = ResNet(RESNETS["resnet50"], classes=0, in_channels=3)
         load_state(
             self.network, torchvision_names(read_state(path)), where=path.name, expected=WEIGHTS_SOURCE
         )
@@ -87,11 +87,6 @@ class RadImageNetExtractor:
     def logits(self, features: np.ndarray) -> None:
         """None: the file holds no classifier."""
         return None
-
-
-def resnet50_without_classifier() -> nn.Module:
-    """ResNet-50 shaped as torchvision's, without its classifier: (n, 3, h, w) -> (n, 2048)."""
-    return ResNet(RESNETS["resnet50"], classes=0, in_channels=3)
 
 
 def torchvision_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

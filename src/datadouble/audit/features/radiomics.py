@@ -30,15 +30,17 @@ class RadiomicsExtractor:
     ----------
     names : tuple of str
         Column names, such as ``glcm_d1_90_correlation`` or ``haar_h2_log_energy``.
+    mixed_units : bool
+        True: see :func:`datadouble.audit.features.standardise`.
 
     Notes
     -----
     Whole pictures at 128x128, 32 grey levels over the whole scale. Directions stay apart, for in ultrasound down
     is depth; the two diagonals are averaged. Columns have different units: before a distance bring them to one
-    scale with :func:`datadouble.audit.features.standardise`, by the real pictures.
+    scale with :func:`datadouble.audit.features.standardise`, by the real pictures. An audit does.
     """
 
-    name, input_size = "radiomics", 128
+    name, input_size, mixed_units = "radiomics", 128, True
     source: ExtractorSource | None = None
 
     def __init__(self, *, precision: str = "auto") -> None:

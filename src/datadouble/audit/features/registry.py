@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from datadouble.audit.choices import choose
 from datadouble.audit.features.base import Extractor, ExtractorSource
-from datadouble.errors import DataDoubleError, suggest
 
 Loader = Callable[[Path | str | None, str], Extractor]
 """Weights (or None) and precision → extractor."""
@@ -91,7 +91,7 @@ EXTRACTORS: dict[str, Entry] = {
     ),
     "radimagenet": Entry(
         "ResNet-50 trained on CT, MR and ultrasound, 2,048 values",
-        "datadouble[models] and the local file RadImageNet-ResNet50.pt",
+        "local file RadImageNet-ResNet50.pt",
         _radimagenet,
     ),
     "autoencoder": Entry(
@@ -126,11 +126,7 @@ def load_extractor(
         For an unknown name or precision, a missing weight file or a missing package; says what to install, which
         file to get and where to put it.
     """
-    if name not in EXTRACTORS:
-        raise DataDoubleError(
-            "unknown extractor", where="extractor", found=name, remedy=suggest(name, list(EXTRACTORS))
-        )
-    extractor = EXTRACTORS[name].load(weights, precision)
+    extractor = choose("extractor", name, EXTRACTORS).load(weights, precision)
     extractor.source = ExtractorSource(name, weights, precision)
     return extractor
 

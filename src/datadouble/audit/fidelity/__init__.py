@@ -5,7 +5,7 @@ from datadouble.audit.fidelity.cmmd import cmmd, cmmd_interval, cmmd_name
 from datadouble.audit.fidelity.comparison import Plan, Sizes, plan_comparison
 from datadouble.audit.fidelity.distributions import compare_samples, kolmogorov_smirnov, wasserstein_1
 from datadouble.audit.fidelity.fd_infinity import FrechetInfinity, fd_infinity
-from datadouble.audit.fidelity.floor import Floor, real_floor
+from datadouble.audit.fidelity.floor import Floor
 from datadouble.audit.fidelity.frechet import (
     SMALL_SAMPLE,
     FrechetProducts,
@@ -67,7 +67,6 @@ __all__ = [
     "neighbour_radii",
     "plan_comparison",
     "precision_recall",
-    "real_floor",
     "squared_mmd",
     "total_variation",
     "wasserstein_1",

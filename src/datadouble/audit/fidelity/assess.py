@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def assess_fidelity(
     def name(metric: str) -> dict[str, str]:
         return {"name": display_name(metric, extractor.name)}
 
-    fd_sizes = sizes if plan.n < SLOW_FRECHET else Sizes(min(sizes.resamples, 50), sizes.repeats)
+    fd_sizes = sizes if plan.n < SLOW_FRECHET else replace(sizes, resamples=min(sizes.resamples, 50))
     measure = _Measure(synthetic, reference, counterpart, plan, sizes, seed)
     result["fd"] = (
         name("FD")

@@ -28,6 +28,11 @@ def total_variation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.abs(np.asarray(first, np.float64) - second).sum(axis=-1) / 2
 
 
+def mix_distance(first: np.ndarray, second: np.ndarray) -> float:
+    """Total variation between the mixes of two one-hot arrays, (n, classes) and (m, classes)."""
+    return float(total_variation(first.mean(axis=0), second.mean(axis=0)))
+
+
 def class_mix(
     synthetic: np.ndarray,
     reference: np.ndarray,
@@ -91,16 +96,11 @@ def class_mix(
         a @ x[first] / a.sum(axis=1, keepdims=True), b @ s[second] / b.sum(axis=1, keepdims=True)
     )
     result["total_variation"] = measured(
-        [_apart(x[a], s[b]) for a, b in plan.draws],
+        [mix_distance(x[a], s[b]) for a, b in plan.draws],
         resampled,
-        real_floor_values(_apart, x, other, plan),
+        real_floor_values(mix_distance, x, other, plan),
         plan,
         sizes,
         (0.0, 1.0),
     )
     return result
-
-
-def _apart(first: np.ndarray, second: np.ndarray) -> float:
-    """Total variation of the mean rows of two one-hot arrays."""
-    return float(total_variation(first.mean(axis=0), second.mean(axis=0)))

@@ -59,7 +59,6 @@ def plan_comparison(
     counterpart_groups: np.ndarray | None = None,
     *,
     repeats: int = 10,
-    limit: int | None = None,
     seed: int = 0,
 ) -> Plan:
     """Draw rows of equal number for a comparison and for its floor, whole patients together.
@@ -72,13 +71,10 @@ def plan_comparison(
         Of a second real set of other patients; without it the floor compares halves of the reference.
     repeats : int
         Draws each.
-    limit : int, optional
-        Most rows a side.
     """
     n_real, n_synthetic = len(reference_groups), len(synthetic_groups)
     patients = len(np.unique(reference_groups)) if n_real else 0
     n = min(n_synthetic, n_real // 2 if counterpart_groups is None else min(n_real, len(counterpart_groups)))
-    n = n if limit is None else min(n, limit)
     between = "halves" if counterpart_groups is None else "splits"
     pairs: list[tuple[Rows, Rows]] = []
     parted: list[tuple[Rows, Rows]] = []
@@ -139,10 +135,13 @@ def patient_counts(groups: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """How often each row is drawn in each bootstrap resample of whole patients: (resamples, n) float64.
 
     Cluster bootstrap: as many patients as there are, with replacement, all rows of a drawn patient together (Davison
-    and Hinkley 1997, section 3.8).
+    and Hinkley 1997, section 3.8). NaN for a single patient, of whom nothing can be learnt about other patients:
+    intervals made of them are NaN too.
     """
     _, codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)
     patients = int(codes.max()) + 1
+    if patients < 2:
+        return np.full((resamples, len(codes)), np.nan)
     drawn = np.random.default_rng(seed).multinomial(patients, np.full(patients, 1 / patients), size=resamples)
     return drawn[:, codes].astype(np.float64)
 

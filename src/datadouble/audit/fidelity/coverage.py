@@ -7,13 +7,14 @@ counts the real pictures whose ball, to the k-th nearest other real picture, hol
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from datadouble.audit.evidence import named
 from datadouble.audit.features.base import Features
-from datadouble.audit.fidelity.class_mix import total_variation
+from datadouble.audit.fidelity.class_mix import mix_distance, total_variation
 from datadouble.audit.fidelity.comparison import (
     DEFAULT_SIZES,
     Sizes,
@@ -25,7 +26,12 @@ from datadouble.audit.fidelity.comparison import (
     plan_floor,
     real_floor_values,
 )
-from datadouble.audit.fidelity.precision_recall import COVERAGE_NEIGHBOURS, distances, neighbour_radii
+from datadouble.audit.fidelity.precision_recall import (
+    COVERAGE_NEIGHBOURS,
+    distance_blocks,
+    distances,
+    neighbour_radii,
+)
 from datadouble.randomness import generator_for, seed_for
 
 MODES = 20  # at most
@@ -33,7 +39,6 @@ PICTURES_A_MODE = 20  # on average, at least
 COMPONENTS = 50  # principal components in which modes are sought
 EXEMPLARS = 6  # pictures shown of a mode
 LOST = 0.5  # a mode of whose share the double has less than half, beyond chance, is lost
-BLOCK = 1024
 
 
 class ModeExemplars(NamedTuple):
@@ -88,14 +93,18 @@ def assign_modes(features: np.ndarray, found: tuple[np.ndarray, np.ndarray, np.n
     return distances((np.asarray(features, np.float64) - mean) @ components.T, centres).argmin(axis=1)
 
 
-def covered_share(real: np.ndarray, synthetic_draws: list[np.ndarray], neighbours: int) -> np.ndarray:
-    """In how many draws of synthetic vectors each real vector's ball holds one: (n,) in [0, 1]."""
-    radii = neighbour_radii(real, neighbours)
+def covered_share(real: np.ndarray, radii: np.ndarray, synthetic_draws: list[np.ndarray]) -> np.ndarray:
+    """In how many draws of synthetic vectors each real vector's ball holds one: (n,) in [0, 1].
+
+    Parameters
+    ----------
+    radii : ndarray
+        (n,), from :func:`.precision_recall.neighbour_radii`.
+    """
     covered = np.zeros(len(real))
     for draw in synthetic_draws:
-        for start in range(0, len(real), BLOCK):
-            rows = slice(start, start + BLOCK)
-            covered[rows] += (distances(real[rows], draw) <= radii[rows, None]).any(axis=1)
+        for rows, block in distance_blocks(real, draw):
+            covered[rows] += (block <= radii[rows, None]).any(axis=1)
     return covered / len(synthetic_draws)
 
 
@@ -166,8 +175,9 @@ def assess_coverage(
     one_hot = [np.eye(count)[mode] for mode in (real_mode, synthetic_mode)]
     other_hot = None if counterpart is None else np.eye(count)[assign_modes(other, found)]
 
-    covered = covered_share(x, [s[b] for _, b in plan.draws], neighbours)
-    many = Sizes(max(sizes.resamples, 1000), sizes.repeats, sizes.confidence)  # for the tails read below
+    radii = neighbour_radii(x, neighbours)
+    covered = covered_share(x, radii, [s[b] for _, b in plan.draws])
+    many = replace(sizes, resamples=max(sizes.resamples, 1000))  # for the tails read below
     counts = paired_counts(groups[0], groups[1], many, seed_for(seed, "modes"))
     weights = [c / c.sum(axis=1, keepdims=True) for c in counts]
     shares = [part.mean(axis=0) for part in one_hot]
@@ -177,12 +187,12 @@ def assess_coverage(
         centred_interval(float(covered.mean()), resampled_covered, len(x), sizes.confidence, (0.0, 1.0))
     ) | {"neighbours": neighbours, "expected": expected_coverage(len(x), plan.n, neighbours), "floor": None}
     if counterpart is not None:
-
-        def share(balls: np.ndarray, draw: np.ndarray) -> float:
-            return float(covered_share(balls, [draw], neighbours).mean())
-
-        _, parted = real_floor_values(share, x, other, plan)
-        floors = [share(x, other[b]) for _, b in plan.floor]
+        floors = [float(covered_share(x, radii, [other[b]]).mean()) for _, b in plan.floor]
+        everyone, parted = np.concatenate([x, other]), []
+        for first, second in plan.parted:
+            balls = everyone[first]
+            share = covered_share(balls, neighbour_radii(balls, neighbours), [everyone[second]])
+            parted.append(float(share.mean()))
         result["covered"]["floor"] = named(plan_floor(floors, parted, plan, (0.0, 1.0)))
     first, second = plan.draws[0]
     drawn = paired_counts(groups[0][first], groups[1][second], sizes, seed_for(seed, "draw"))
@@ -191,9 +201,9 @@ def assess_coverage(
         for c, part in zip(drawn, (one_hot[0][first], one_hot[1][second]), strict=True)
     ]
     result["total_variation"] = measured(
-        [_apart(one_hot[0][a], one_hot[1][b]) for a, b in plan.draws],
+        [mix_distance(one_hot[0][a], one_hot[1][b]) for a, b in plan.draws],
         total_variation(*drawn_shares),
-        real_floor_values(_apart, one_hot[0], other_hot, plan),
+        real_floor_values(mix_distance, one_hot[0], other_hot, plan),
         plan,
         sizes,
         (0.0, 1.0),
@@ -232,31 +242,28 @@ def assess_coverage(
     table.sort(key=lambda entry: entry["difference"]["value"])
     result["lost"] = sum(entry["lost"] for entry in table)
     result["modes"] = table
-    return result, _material(table, real_mode, covered, x, s, reference, synthetic, neighbours)
+    nearest, gap = _nearest(x, s)
+    beyond = gap / np.maximum(radii, 1e-12)  # how far the nearest synthetic picture is, in radii of the ball
+    return result, _material(table, real_mode, covered, beyond, nearest, reference, synthetic)
 
 
-def _apart(first: np.ndarray, second: np.ndarray) -> float:
-    """Total variation of the mean rows of two one-hot arrays."""
-    return float(total_variation(first.mean(axis=0), second.mean(axis=0)))
+def _nearest(x: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row of the nearest vector of s to each of x, and its distance."""
+    nearest, gap = np.empty(len(x), dtype=np.int64), np.empty(len(x))
+    for rows, block in distance_blocks(x, s):
+        nearest[rows], gap[rows] = block.argmin(axis=1), block.min(axis=1)
+    return nearest, gap
 
 
 def _material(
     table: list[dict[str, Any]],
     real_mode: np.ndarray,
     covered: np.ndarray,
-    x: np.ndarray,
-    s: np.ndarray,
+    beyond: np.ndarray,
+    nearest: np.ndarray,
     reference: Features,
     synthetic: Features,
-    neighbours: int,
 ) -> CoverageMaterial:
-    nearest, gap = np.empty(len(x), dtype=np.int64), np.empty(len(x))
-    for start in range(0, len(x), BLOCK):
-        block = distances(x[start : start + BLOCK], s)
-        nearest[start : start + BLOCK] = block.argmin(axis=1)
-        gap[start : start + BLOCK] = block.min(axis=1)
-    radii = neighbour_radii(x, neighbours)
-    beyond = gap / np.maximum(radii, 1e-12)  # how far the nearest synthetic picture is, in radii of the ball
     exemplars = []
     for entry in table:
         members = np.flatnonzero(real_mode == entry["mode"])

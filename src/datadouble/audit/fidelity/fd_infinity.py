@@ -23,7 +23,7 @@ FEWEST = 20
 
 
 class FrechetInfinity(NamedTuple):
-    """Intercept of the line with the fit's interval, its slope, and the points it went through.
+    """Intercept of the line with the fit's interval, and the points it went through.
 
     ``above_dimension`` says whether the smallest N exceeds the number of features, so that the line is justified;
     ``r_squared`` is the share of the points' variance that the line explains.
@@ -33,7 +33,6 @@ class FrechetInfinity(NamedTuple):
     low: float
     high: float
     n: int
-    slope: float
     r_squared: float
     above_dimension: bool
     sizes: tuple[int, ...]
@@ -92,13 +91,12 @@ def fd_infinity(
                 np.bincount(second, minlength=len(synthetic)),
             )
             values.append(products.distance(*counts))
-    value, low, high, slope, r_squared = _line(1.0 / sizes, np.array(values), confidence)
+    value, low, high, r_squared = _line(1.0 / sizes, np.array(values), confidence)
     return FrechetInfinity(
         value,
         low,
         high,
         n,
-        slope,
         r_squared,
         bool(smallest > real.shape[1]),
         tuple(int(size) for size in sizes),
@@ -106,17 +104,11 @@ def fd_infinity(
     )
 
 
-def _line(x: np.ndarray, y: np.ndarray, confidence: float) -> tuple[float, float, float, float, float]:
-    """Least squares: intercept, its interval (Student's t on n - 2), slope, r squared."""
+def _line(x: np.ndarray, y: np.ndarray, confidence: float) -> tuple[float, float, float, float]:
+    """Least squares: intercept, its interval (Student's t on n - 2), r squared."""
     from scipy.stats import linregress, t
 
     fit = linregress(x, y)
     reach = t.ppf((1 + confidence) / 2, len(x) - 2) * fit.intercept_stderr
     intercept = float(fit.intercept)
-    return (
-        intercept,
-        float(intercept - reach),
-        float(intercept + reach),
-        float(fit.slope),
-        float(fit.rvalue**2),
-    )
+    return intercept, float(intercept - reach), float(intercept + reach), float(fit.rvalue**2)

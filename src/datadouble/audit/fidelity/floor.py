@@ -7,14 +7,11 @@ together and parting them anew at random; the value stays that of the given spli
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from datadouble.audit.fidelity.frechet import frechet_distance
-
-Metric = Callable[[np.ndarray, np.ndarray], float]
 Rows = np.ndarray  # of int, row numbers
 
 
@@ -30,61 +27,6 @@ class Floor(NamedTuple):
     n: int
     repeats: int
     between: str
-
-
-def real_floor(
-    reference: np.ndarray,
-    n: int | None = None,
-    groups: np.ndarray | None = None,
-    repeats: int = 10,
-    *,
-    other: np.ndarray | None = None,
-    other_groups: np.ndarray | None = None,
-    metric: Metric = frechet_distance,
-    seed: int = 0,
-) -> Floor:
-    """Distance between real and real at equal n.
-
-    Parameters
-    ----------
-    reference : ndarray
-        (m, d) features of real pictures.
-    n : int, optional
-        Vectors a side; default and upper limit: half of ``reference``, or the smaller of ``reference`` and ``other``.
-    groups, other_groups : ndarray, optional
-        Patient of each row. Draws take whole patients in random order until n vectors are there.
-    repeats : int
-        Number of random draws.
-    other : ndarray, optional
-        A second real set whose patients are not in ``reference``, such as another split. Without it ``reference`` is
-        halved at random, never one patient in both halves.
-    metric : callable
-        ``metric(real, real) -> float``.
-
-    Returns
-    -------
-    Floor
-        ``between`` is ``"halves"`` or ``"splits"``.
-    """
-    rng = np.random.default_rng(seed)
-    groups = np.arange(len(reference)) if groups is None else np.asarray(groups)
-    if other is not None and other_groups is None:
-        other_groups = np.arange(len(other))
-    second = reference if other is None else other
-    values, sizes = [], []
-    for _ in range(repeats):
-        rows, other_rows = real_pairs(groups, None if other is None else other_groups, n, rng)
-        sizes.append(len(rows))
-        values.append(metric(reference[rows], second[other_rows]))
-    if other is None:
-        return floor_of(values, min(sizes), "halves")
-    assert other_groups is not None
-    pool, pool_groups = np.concatenate([reference, other]), pooled(groups, other_groups)
-    parted = []
-    for _ in range(repeats):
-        rows, other_rows = real_pairs(pool_groups, None, min(sizes), rng)
-        parted.append(metric(pool[rows], pool[other_rows]))
-    return floor_of(values, min(sizes), "splits", parted)
 
 
 def real_pairs(

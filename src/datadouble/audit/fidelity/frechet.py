@@ -74,7 +74,7 @@ def frechet_distance(real: np.ndarray, synthetic: np.ndarray) -> float:
     ----------
     real, synthetic : ndarray
         (n, d) and (m, d). The estimate is biased upward, the more the smaller n and m: compare only equal sizes, and
-        put the real-against-real floor of the same size beside it (:func:`datadouble.audit.fidelity.real_floor`).
+        put the real-against-real floor of the same size beside it (:mod:`datadouble.audit.fidelity.floor`).
     """
     return frechet_distance_from_statistics(gaussian_statistics(real), gaussian_statistics(synthetic))
 

@@ -35,6 +35,9 @@ PROPERTIES = {
 }
 
 
+Drawn = dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
+
+
 class Lesions(NamedTuple):
     """What the masks of a set hold.
 
@@ -83,12 +86,6 @@ class Lesions(NamedTuple):
             self.present[masked],
             np.where(keep, self.specks, 0),
         )
-
-
-class LesionMaterial(NamedTuple):
-    """What a report draws: values of each property by mask class, ``{mask class: {property: (synthetic, real)}}``."""
-
-    values: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
 
 
 def measure_lesions(masks: np.ndarray, mask_class: int, has_mask: np.ndarray | None = None) -> Lesions:
@@ -221,7 +218,7 @@ def assess_lesions(
     sizes: Sizes = DEFAULT_SIZES,
     limit: int = LIMIT,
     seed: int = 0,
-) -> tuple[dict[str, Any], LesionMaterial | None]:
+) -> tuple[dict[str, Any], Drawn]:
     """Lesions of a double against its reference: by mask class, and within each by label.
 
     Parameters
@@ -240,7 +237,8 @@ def assess_lesions(
     -------
     dict
         ``measured`` (bool) and ``note``; ``mask_classes`` {name: comparison with ``classes`` {label: comparison}}.
-    LesionMaterial or None
+    dict
+        What a report draws: values of each property, ``{mask class: {property: (synthetic, real)}}``.
     """
     lacking = [
         name
@@ -249,7 +247,7 @@ def assess_lesions(
     ]
     if lacking or len(mask_classes) < 2:
         where = f" in {' and '.join(lacking)}" if lacking else ""
-        return {"measured": False, "note": NO_MASKS + where}, None
+        return {"measured": False, "note": NO_MASKS + where}, {}
     sides: list[Pictures] = [synthetic, reference]
     if counterpart is not None and counterpart.masks is not None and counterpart.has_mask.any():
         sides.append(counterpart)
@@ -260,7 +258,7 @@ def assess_lesions(
     groups = [side.groups[rows] for side, rows in zip(sides, chosen, strict=True)]
     labels = [side.labels[rows] for side, rows in zip(sides, chosen, strict=True)]
     result: dict[str, Any] = {"measured": True, "note": "", "mask_classes": {}}
-    material: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
+    drawn: Drawn = {}
     for index, name in track(list(enumerate(mask_classes))[1:], "lesions"):
         found = []
         for side, rows in zip(sides, chosen, strict=True):
@@ -277,8 +275,8 @@ def assess_lesions(
             for label in classes
         }
         result["mask_classes"][name] = compared
-        material[name] = {key: (found[0].values[key], found[1].values[key]) for key in PROPERTIES}
-    return result, LesionMaterial(material)
+        drawn[name] = {key: (found[0].values[key], found[1].values[key]) for key in PROPERTIES}
+    return result, drawn
 
 
 def _compare(found: list[Lesions], groups: list[np.ndarray], sizes: Sizes, seed: int) -> dict[str, Any]:

@@ -45,6 +45,13 @@ def distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.sqrt(squares)
 
 
+def distance_blocks(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """:func:`distances` a stretch of x at a time, with the rows of x that it holds: memory stays bounded."""
+    for start in range(0, len(x), BLOCK):
+        rows = slice(start, start + BLOCK)
+        yield rows, distances(x[rows], y)
+
+
 def neighbour_radii(features: np.ndarray, neighbours: int = PRECISION_NEIGHBOURS) -> np.ndarray:
     """Distance of each vector to its k-th nearest other vector of the set: (n,).
 
@@ -57,7 +64,7 @@ def neighbour_radii(features: np.ndarray, neighbours: int = PRECISION_NEIGHBOURS
     if not 1 <= neighbours < n:
         raise ValueError(f"neighbours must lie between 1 and n - 1: found {neighbours} for {n} vectors")
     radii = np.empty(n)
-    for rows, block in _blocks(features, features):
+    for rows, block in distance_blocks(features, features):
         # The vector itself takes the first place, at distance 0.
         radii[rows] = np.partition(block, neighbours, axis=1)[:, neighbours]
     return radii
@@ -75,7 +82,7 @@ def precision_recall(
     """
     real_radii, synthetic_radii = (neighbour_radii(x, neighbours) for x in (real, synthetic))
     held, recalled = np.zeros(len(synthetic), bool), 0
-    for rows, block in _blocks(real, synthetic):
+    for rows, block in distance_blocks(real, synthetic):
         held |= (block <= real_radii[rows, None]).any(axis=0)
         recalled += int((block <= synthetic_radii).any(axis=1).sum())
     return PrecisionRecall(float(held.mean()), recalled / len(real))
@@ -95,7 +102,7 @@ def density_coverage(
         raise ValueError("density and coverage need at least one synthetic vector")
     radii = neighbour_radii(real, neighbours)
     hits = covered = 0
-    for rows, block in _blocks(real, synthetic):
+    for rows, block in distance_blocks(real, synthetic):
         inside = block <= radii[rows, None]
         hits += int(inside.sum())
         covered += int(inside.any(axis=1).sum())
@@ -133,9 +140,12 @@ class ManifoldDistances:
     ) -> tuple[float, float, float, float]:
         """Precision, recall, density, coverage where each row counts so often.
 
-        Repeats count as neighbours of others, never of themselves: radii keep their size on average.
+        Repeats count as neighbours of others, never of themselves: radii keep their size on average. NaN where no row
+        of a side counts.
         """
         real, synthetic = real_counts > 0, synthetic_counts > 0
+        if not (real.any() and synthetic.any()):
+            return (float("nan"),) * 4
         a, b = real_counts[real], synthetic_counts[synthetic]
         cross = self.cross[real][:, synthetic]
         inside = cross <= self._radii(0, real_counts, precision_neighbours)[real, None]
@@ -151,9 +161,3 @@ class ManifoldDistances:
         reached = np.cumsum(counts[self._order[side]], axis=1) >= neighbours
         place = np.where(reached[:, -1], reached.argmax(axis=1), reached.shape[1] - 1)
         return self._sorted[side][np.arange(len(place)), place]
-
-
-def _blocks(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    for start in range(0, len(x), BLOCK):
-        rows = slice(start, start + BLOCK)
-        yield rows, distances(x[rows], y)

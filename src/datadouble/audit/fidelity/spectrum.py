@@ -55,7 +55,8 @@ def radial_power(pictures: np.ndarray, *, windowed: bool = True) -> np.ndarray:
     twice = np.where((columns == 0) | (2 * columns == side), 1.0, 2.0) * np.ones((side, 1))
     bins = side // 2
     inside = radius < bins
-    members = np.bincount(radius[inside], twice[inside], minlength=bins)
+    places, weights = radius[inside], twice[inside]
+    members = np.bincount(places, weights, minlength=bins)
     window = np.outer(np.hanning(side), np.hanning(side)) if windowed else np.ones((side, side))
     window = window / np.sqrt(np.mean(window**2))
     power = np.empty((len(pictures), bins - 1))
@@ -64,7 +65,7 @@ def radial_power(pictures: np.ndarray, *, windowed: bool = True) -> np.ndarray:
         level = (block * window**2).mean(axis=(1, 2), keepdims=True)
         spectrum = np.abs(np.fft.rfft2((block - level) * window)) ** 2 / side**2
         for row, values in enumerate(spectrum):
-            sums = np.bincount(radius[inside], (values * twice)[inside], minlength=bins)
+            sums = np.bincount(places, values[inside] * weights, minlength=bins)
             power[start + row] = (sums / members)[1:]
     return power
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from datadouble.audit.efforts import Effort
-from datadouble.audit.features import load_extractor
 from datadouble.audit.fidelity.assess import assess_by_class, assess_fidelity
 from datadouble.audit.fidelity.comparison import Sizes
 from datadouble.audit.fidelity.coverage import assess_coverage
@@ -31,7 +28,7 @@ def distances(material: AuditMaterial, effort: Effort) -> Part:
         seed=seed,
     )
     for name in effort.extractors:
-        loaded = load_extractor(name)
+        loaded = material.load(name)
         of_double, of_real = (material.features_of(side, loaded) for side in (material.double, material.real))
         evidence.setdefault("extractors", {})[name] = assess_fidelity(
             of_double,
@@ -45,7 +42,7 @@ def distances(material: AuditMaterial, effort: Effort) -> Part:
 
 
 def texture(material: AuditMaterial, effort: Effort) -> Part:
-    """Spectrum and speckle. Arrays: the fields of :class:`.texture.TextureMaterial`."""
+    """Spectrum and speckle. Arrays: ``spectrum/<field of SpectrumCurve>``, ``grey_synthetic``, ``grey_real``."""
     real = material.real_pictures
     evidence, drawn = assess_texture(
         material.double_pictures,
@@ -55,7 +52,10 @@ def texture(material: AuditMaterial, effort: Effort) -> Part:
         sizes=Sizes(effort.resamples, effort.repeats),
         seed=material.seed,
     )
-    return Part(evidence, {} if drawn is None else _flat(drawn._asdict()))
+    if drawn is None:
+        return Part(evidence)
+    arrays = {f"spectrum/{key}": values for key, values in drawn.spectrum._asdict().items()}
+    return Part(evidence, arrays | {"grey_synthetic": drawn.grey_synthetic, "grey_real": drawn.grey_real})
 
 
 def lesions(material: AuditMaterial, effort: Effort) -> Part:
@@ -71,7 +71,7 @@ def lesions(material: AuditMaterial, effort: Effort) -> Part:
         seed=material.seed,
     )
     arrays = {}
-    for name, properties in {} if drawn is None else drawn.values.items():
+    for name, properties in drawn.items():
         for key, (synthetic, reference) in properties.items():
             arrays[f"{name}/{key}/synthetic"], arrays[f"{name}/{key}/real"] = synthetic, reference
     return Part(evidence, arrays)
@@ -94,17 +94,3 @@ def coverage(material: AuditMaterial, effort: Effort) -> Part:
         arrays[f"mode{mode.mode}/real"] = np.asarray(mode.rows, np.int64)
         arrays[f"mode{mode.mode}/nearest"] = np.asarray(mode.nearest_rows, np.int64)
     return Part(evidence, arrays)
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
-    """Nested dictionaries and named tuples of arrays as one dictionary with paths for names."""
-    flat: dict[str, np.ndarray] = {}
-    for key, value in values.items():
-        path = f"{prefix}{key}"
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{path}/")
-        elif hasattr(value, "_asdict"):
-            flat |= _flat(value._asdict(), f"{path}/")
-        else:
-            flat[path] = np.asarray(value)
-    return flat

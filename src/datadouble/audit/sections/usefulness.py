@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from datadouble.audit.efforts import Effort
-from datadouble.audit.features import extract_features, load_extractor
 from datadouble.audit.material import AuditMaterial
 from datadouble.audit.parts import Part
 from datadouble.audit.realism import assess_realism, linear_probe, plant_artefact
@@ -16,10 +17,9 @@ from datadouble.randomness import seed_for
 def utility(material: AuditMaterial, effort: Effort, grouping: str) -> Part:
     """Networks trained on synthetic and judged on real pictures of the test split."""
     test = material.test(material.real_pictures)
-    if not effort.utility or test is None:
-        return Part(
-            {"note": f"not measured: {'no test split' if test is None else 'left out by the effort'}"}
-        )
+    lacking = _lacking(material, effort.utility)
+    if lacking or test is None:
+        return Part({"note": f"not measured: {', '.join(lacking)}"})
     found = assess_utility(
         material.double_pictures,
         material.train(material.real_pictures),
@@ -39,15 +39,9 @@ def utility(material: AuditMaterial, effort: Effort, grouping: str) -> Part:
 def segmentation(material: AuditMaterial, effort: Effort) -> Part:
     """U-Nets trained on synthetic masks and judged on real ones."""
     test = material.test(material.real_pictures)
-    lacking = [
-        reason
-        for reason, holds in (
-            ("left out by the effort", not effort.segmentation),
-            ("no test split", test is None),
-            ("the double has no masks", not material.double_pictures.has_mask.any()),
-        )
-        if holds
-    ]
+    lacking = _lacking(material, effort.segmentation)
+    if not material.double_pictures.has_mask.any():
+        lacking.append("the double has no masks")
     if lacking or test is None:
         return Part({"note": f"not measured: {', '.join(lacking)}"})
     found = assess_segmentation(
@@ -60,6 +54,16 @@ def segmentation(material: AuditMaterial, effort: Effort) -> Part:
         seed=seed_for(material.seed, "segmentation"),
     )
     return Part(found)
+
+
+def _lacking(material: AuditMaterial, preset: str) -> list[str]:
+    """Why nothing can be trained on one part of the patients and judged on another."""
+    reasons = (
+        ("left out by the effort", not preset),
+        ("no train split", not material.roles.gallery),
+        ("no test split", material.test(material.real_features) is None),
+    )
+    return [reason for reason, holds in reasons if holds]
 
 
 def realism(material: AuditMaterial, effort: Effort) -> Part:
@@ -75,21 +79,19 @@ def realism(material: AuditMaterial, effort: Effort) -> Part:
         cache=material.cache,
         seed=seed_for(material.seed, "realism"),
     )
+    # All from the same pixels, or the probe would see how a picture was resized, and the control with it.
+    planted = replace(reference, array=plant_artefact(reference.array))
     probes = {}
     for name in (material.extractor.name, *effort.extractors):
-        loaded = material.extractor if name == material.extractor.name else load_extractor(name)
-        real, double = (
-            (material.real_features, material.double_features)
-            if loaded is material.extractor
-            else (material.features_of(material.real, loaded), material.features_of(material.double, loaded))
-        )
-        planted = extract_features(
-            list(plant_artefact(reference.array)), loaded, cache_dir=material.cache / "features"
+        loaded = material.extractor if name == material.extractor.name else material.load(name)
+        real, double, marked = (
+            material.features_of(pictures, loaded)
+            for pictures in (reference, material.double_pictures, planted)
         )
         probes[name] = linear_probe(
-            material.reference(real),
+            real,
             double,
-            planted=planted,
+            planted=marked,
             name=name,
             resamples=max(effort.resamples, 200),
             seed=seed_for(material.seed, "probe", name),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datadouble.errors import DataDoubleError, suggest
+from datadouble.audit.choices import choose
 
 
 class Stage(NamedTuple):
@@ -53,7 +53,12 @@ NONE = np.empty(0, np.int64)
 
 
 def draw_like(labels: np.ndarray, pool: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Rows of ``pool`` with as many pictures of each label as ``labels`` has, or all where it has fewer."""
+    """Rows of ``pool`` with as many pictures of each label as ``labels`` has, or all where it has fewer.
+
+    Where no label is in both, as of a double without labels, as many of any label.
+    """
+    if not np.isin(pool, labels).any():
+        return np.sort(rng.permutation(len(pool))[: len(labels)])
     chosen = [NONE]
     for label, wanted in zip(*np.unique(labels, return_counts=True), strict=True):
         rows = rng.permutation(np.flatnonzero(pool == label))
@@ -146,6 +151,5 @@ def check_arms(names: tuple[str, ...]) -> tuple[str, ...]:
         For an unknown arm.
     """
     for name in names:
-        if name not in ARMS:
-            raise DataDoubleError("unknown arm", where="arms", found=name, remedy=suggest(name, list(ARMS)))
+        choose("arm", name, ARMS)
     return ("real", *(name for name in dict.fromkeys(names) if name != "real"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from datadouble.audit.choices import choose
 from datadouble.audit.evidence import plain
 from datadouble.audit.utility.arms import CONTROLS, PAPER_ARMS, check_arms
 from datadouble.audit.utility.compare import ArmScores, compare
@@ -20,7 +21,7 @@ from datadouble.audit.utility.inputs import (
     network_inputs,
     parse_grouping,
 )
-from datadouble.audit.utility.presets import UTILITY_PRESETS, Preset, choose_preset
+from datadouble.audit.utility.presets import UTILITY_PRESETS, Preset
 from datadouble.audit.utility.runs import Data, Job, Plan, digest, make_plan, run_jobs
 from datadouble.audit.utility.scores import (
     best_threshold,
@@ -89,7 +90,7 @@ def assess_utility(
     DataDoubleError
         For patients in both train and test, sets of different sizes, fewer than two groups, an unknown preset or arm.
     """
-    chosen = choose_preset(preset, UTILITY_PRESETS)
+    chosen = choose("preset", preset, UTILITY_PRESETS)
     names = (*check_arms(tuple(arms)), *(CONTROLS if controls else ()))
     check_patients_apart(real_train, real_test, "the training and test pictures")
     task = _grouping(grouping, classes, real_train)

@@ -95,7 +95,7 @@ def network_inputs(preset: Preset, sets: Sequence[Pictures], *, cache: Path | No
     if preset.network == "head":
         from datadouble.audit.features import extract_features, load_extractor
 
-        extractor = load_extractor(preset.extractor)
+        extractor = load_extractor(preset.extractor, precision=preset.precision)
         return [extract_features(list(pictures.array), extractor, cache_dir=cache).array for pictures in sets]
     size = min(preset.size, sets[0].array.shape[1])
     return [resized(pictures.array, size) for pictures in sets]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from datadouble.errors import DataDoubleError, suggest
-
 
 @dataclass(frozen=True)
 class Preset:
@@ -86,20 +84,3 @@ SEGMENTATION_PRESETS = {
         "demo", "unet", 32, 8, batch=8, learning_rate=4e-3, schedule="cosine", folds=2, width=8, levels=3
     ),
 }
-
-
-def choose_preset(name: str | Preset, presets: dict[str, Preset]) -> Preset:
-    """The preset of that name; one that is given as such passes unchanged.
-
-    Raises
-    ------
-    DataDoubleError
-        For an unknown name.
-    """
-    if isinstance(name, Preset):
-        return name
-    if name not in presets:
-        raise DataDoubleError(
-            "unknown preset", where="preset", found=name, remedy=suggest(name, list(presets))
-        )
-    return presets[name]

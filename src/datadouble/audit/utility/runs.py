@@ -13,12 +13,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datadouble import files
+from datadouble.audit.parts import source_fingerprint
 from datadouble.audit.utility.arms import ARMS, Material
 from datadouble.audit.utility.presets import Preset
 from datadouble.progress import Bar
 from datadouble.randomness import generator_for, seed_for
 
-VERSION = "1"  # of the training code: results of another one are not taken up
+# What a result depends on besides its inputs: those of other code are not taken up.
+CODE = (
+    *(f"audit/utility/{name}.py" for name in ("arms", "overlap", "runs", "training")),
+    "networks/resnet.py",
+    "networks/segmentation.py",
+)
 
 
 class Job(NamedTuple):
@@ -115,7 +121,7 @@ def make_plan(preset: Preset, data: Data, arms: Sequence[str], strata: np.ndarra
                     stages.append((rows, share))
                 # Only arms that use the double are trained again for another double.
                 key = files.fingerprint(
-                    VERSION,
+                    source_fingerprint(*CODE),
                     json.dumps(asdict(preset), sort_keys=True),
                     name,
                     str((fold, repeat, seed, steps)),

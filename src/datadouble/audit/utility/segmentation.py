@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from datadouble.audit.choices import choose
 from datadouble.audit.evidence import named, plain
 from datadouble.audit.utility.arms import ARMS, PAPER_ARMS, check_arms
 from datadouble.audit.utility.assess import step_seconds
 from datadouble.audit.utility.compare import verdict_words
 from datadouble.audit.utility.inputs import check_patients_apart, check_sizes, resized
 from datadouble.audit.utility.overlap import dice, hausdorff95
-from datadouble.audit.utility.presets import SEGMENTATION_PRESETS, Preset, choose_preset
+from datadouble.audit.utility.presets import SEGMENTATION_PRESETS, Preset
 from datadouble.audit.utility.runs import Data, Job, Plan, digest, make_plan, run_jobs
 from datadouble.audit.utility.scores import Resamples, Sampled, make_resamples, over_trainings
 from datadouble.errors import DataDoubleError
@@ -75,7 +76,7 @@ def assess_segmentation(
         For patients in both train and test, sets of different sizes, an unknown preset or arm, or no target in
         the real masks.
     """
-    chosen = choose_preset(preset, SEGMENTATION_PRESETS)
+    chosen = choose("preset", preset, SEGMENTATION_PRESETS)
     names = (*check_arms(tuple(arms)), *(("real_as_double",) if controls else ()))
     check_patients_apart(real_train, real_test, "the training and test pictures")
     check_sizes([double, real_train, real_test])
@@ -89,7 +90,9 @@ def assess_segmentation(
             remedy="add masks, or leave this part out",
         )
     wanted = int(real_train.masks.max()) if target is None else target
-    real_test = real_test.where((real_test.masks == wanted).any(axis=(1, 2)))
+    size = min(chosen.size, real_train.array.shape[1])
+    # Seen at the size of the networks: a lesion that is lost there would be found by whoever draws nothing.
+    real_test = real_test.where(_target(real_test, wanted, size).max(axis=(1, 2)) > 0)
     if wanted < 1 or len(real_test) == 0:
         raise DataDoubleError(
             "no real test mask shows the target",
@@ -97,7 +100,6 @@ def assess_segmentation(
             found=str(wanted),
             remedy="name another class",
         )
-    size = min(chosen.size, real_train.array.shape[1])
     images = [resized(np.asarray(p.array), size) for p in (real_train, real_test, double)]
     truth = [_target(p, wanted, size) for p in (real_train, real_test, double)]
     data = Data(
