@@ -102,3 +102,17 @@ def test_one_patient_says_nothing_of_others(centre):
 def test_groups_of_wrong_length():
     with pytest.raises(ValueError, match="group entries"):
         bootstrap(np.mean, np.arange(4.0), groups=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("method", "theirs"), [("wilson", "wilson"), ("wilson-cc", "wilsoncc"), ("clopper-pearson", "exact")]
+)
+def test_proportion_intervals_are_scipy_s(method, theirs):
+    from scipy.stats import binomtest
+
+    for trials in (1, 2, 7, 40, 501):
+        for successes in {0, 1, trials // 3, trials // 2, trials - 1, trials}:
+            for confidence in (0.9, 0.99):
+                expected = binomtest(successes, trials).proportion_ci(confidence, theirs)
+                found = proportion_interval(successes, trials, confidence=confidence, method=method)
+                assert tuple(found) == pytest.approx((expected.low, expected.high), abs=1e-10)
