@@ -20,6 +20,9 @@ _EXTRA_OF = {
     "transformers": "hub",
     "opacus": "dp",
     "fastapi": "study",
+    "uvicorn": "study",
+    "pydicom": "ct",
+    "nibabel": "ct",
 }
 
 

@@ -25,6 +25,8 @@ class Kind:
         told otherwise.
     public : bool
         Whether it is a public data set, whose file names may stand in the cohort.
+    clinical : bool
+        Whether it is read as a scanner or an archive wrote it, so that a hospital's name becomes a pseudonym too.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Kind:
     title: str
     annotated: bool = False
     public: bool = False
+    clinical: bool = False
 
     @property
     def read(self) -> Callable[[Request], Source]:
@@ -61,6 +64,10 @@ KINDS: dict[str, Kind] = {
             "folder", "folder", "your own pictures: class folders, or a CSV that names them", annotated=True
         ),
         Kind("medmnist", "medmnist", "a MedMNIST .npz file", public=True),
+        Kind(
+            "dicom", "dicom", "a folder of DICOM files: CT volumes, ultrasound", annotated=True, clinical=True
+        ),
+        Kind("nifti", "nifti", "NIfTI volumes with label volumes"),
     )
 }
 

@@ -1,6 +1,6 @@
 """`import_cohort`: from a source to a cohort, resumable."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from datadouble.cohort.importers.pseudonyms import Pseudonyms, pseudonyms_from
 from datadouble.cohort.importers.registry import Kind, kind_named
 from datadouble.cohort.importers.review import write_review
 from datadouble.cohort.importers.source import FolderColumns, Item, Request, Source
+from datadouble.cohort.importers.volume_options import VolumeOptions
 from datadouble.cohort.writer import CohortWriter
 from datadouble.errors import DataDoubleError, Problem
 from datadouble.progress import Bar, track
@@ -41,6 +42,8 @@ def import_cohort(
     skip_broken: bool = False,
     overwrite: bool = False,
     processes: int = 1,
+    volumes: VolumeOptions | None = None,
+    remark: Callable[[str], object] | None = None,
 ) -> Cohort:
     """Import the pictures of `source` as a cohort.
 
@@ -61,18 +64,22 @@ def import_cohort(
     label
         What the label means where the source offers more: ``"birads"`` (default) or ``"pathology"`` for
         ``busbra`` and ``breast-usg``; the number of the label column for a ``medmnist`` file with several.
+        Kind ``dicom``: ``"annotation"`` (default), ``"folder"``, ``"none"``, or a CSV of patients and labels.
     columns
-        Kind ``folder`` with a CSV: which column holds what.
+        Kinds ``folder`` and ``nifti`` with a CSV, and a CSV of labels: which column holds what.
     classes
-        Kinds ``folder`` and ``medmnist``: the classes in their order; sorted names by default.
+        Kinds ``folder``, ``medmnist``, ``dicom`` and ``nifti``: the classes in their order; sorted names by
+        default.
     mask_classes
-        Kind ``folder``: the masks hold class ids, and these are their names, background first. By default a
-        mask has two values, and all but 0 is the lesion.
+        Kinds ``folder`` and ``nifti``: the masks hold class ids, and these are their names, background first.
+        By default a mask of ``folder`` has two values, and all but 0 is the lesion. Kind ``dicom``: which
+        structures to take, background first; ``GTV*`` takes all whose name begins so.
     patient_pattern
-        Kind ``folder``: a regular expression matched at the start of the file name; its first group is the
-        patient.
+        Kinds ``folder`` and ``nifti``: a regular expression matched at the start of the file name; its first
+        group is the patient.
     modality, licence
-        Noted in ``cohort.json`` for your own pictures. With modality ``"ultrasound"`` they are cleaned.
+        Noted in ``cohort.json`` for your own pictures. With modality ``"ultrasound"`` they are cleaned. Kind
+        ``dicom``: import only this one, such as ``"CT"``.
     keep_annotations
         Leave words and markers in.
     key
@@ -84,6 +91,10 @@ def import_cohort(
         Replace the cohort that stands at `path`.
     processes
         How many processes read and clean.
+    volumes
+        Kinds ``dicom`` and ``nifti``: window, crop, what to do with gaps.
+    remark
+        Called with each thing to know that is no error: what was skipped, what was assumed.
 
     Raises
     ------
@@ -100,10 +111,15 @@ def import_cohort(
         mask_classes=tuple(mask_classes) if mask_classes else None,
         patient_pattern=patient_pattern,
         modality=modality,
+        skip_broken=skip_broken,
+        volumes=volumes or VolumeOptions(),
     )
     if not request.path.exists():
         raise DataDoubleError("the source is missing", where=str(source), remedy="check the path")
     found = the_kind.read(request)
+    if remark is not None:
+        for text in found.remarks:
+            remark(text)
     _check_labels(found)
     clean = the_kind.annotated and found.modality == "ultrasound" and not keep_annotations
     if clean:
@@ -119,7 +135,9 @@ def import_cohort(
         if problems and not skip_broken:
             raise _broken(problems)
         cohort = writer.finish()
-    if not found.groups_are_patients and len(cohort) <= MOST_COMPARED:
+    # Slices of a volume look like their neighbours, and all chests like each other: groups would join patients.
+    alike = found.groups_are_patients or any(item.volume for item in found.items)
+    if not alike and len(cohort) <= MOST_COMPARED:
         mark_duplicates(cohort)
     if clean:
         write_review(cohort, items, path.with_name(path.name + "-review"), overwrite=overwrite)
@@ -135,7 +153,7 @@ def _info(source: Source, name: str | None, licence: str, clean: bool) -> Cohort
         modality=source.modality,
         classes=source.classes,
         mask_classes=source.mask_classes,
-        intensity={"unit": "grey level"},
+        intensity=source.intensity,
         source="; ".join(part for part in (source.description, done) if part),
         licence=licence or source.licence,
     )
@@ -226,11 +244,15 @@ def _write_all(
                 mask=one.mask,
                 split=item.split,
                 duplicate_group=groups.get(image_id, ""),
-                site=item.site,
+                site=pseudonyms.of("site", item.site) if kind.clinical and item.site else item.site,
                 device=item.device,
-                extra=item.extra | one.columns,
+                extra=item.extra | _volume_column(item, pseudonyms) | one.columns,
             )
     return problems
+
+
+def _volume_column(item: Item, pseudonyms: Pseudonyms) -> dict[str, str]:
+    return {"volume_id": pseudonyms.of("volume", item.volume)} if item.volume else {}
 
 
 def _broken(problems: list[Problem]) -> DataDoubleError:

@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
+from datadouble.cohort.importers.volume_options import VolumeOptions
 from datadouble.cohort.pixels import read_image
 from datadouble.errors import DataDoubleError
 
@@ -49,6 +51,8 @@ class Request:
     mask_classes: tuple[str, ...] | None = None
     patient_pattern: str = ""
     modality: str = ""
+    skip_broken: bool = False
+    volumes: VolumeOptions = field(default_factory=VolumeOptions)
 
     def labelled_by(self, *choices: str) -> str:
         """Return the chosen meaning of the label, the first choice by default.
@@ -66,6 +70,14 @@ class Request:
                 remedy="choose one of " + ", ".join(choices),
             )
         return label
+
+
+class PictureReader(Protocol):
+    """Reads a picture that is no file of its own: a slice of a volume, a frame. Small, for it goes to processes."""
+
+    def read(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the picture, uint8 (H, W), uint8 (H, W, 3) or uint16 (H, W), and its mask of class ids or None."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -88,6 +100,10 @@ class Item:
         The source says that there is no lesion: without mask files the mask is all background.
     array : numpy.ndarray or None
         The picture itself, where the source is no folder of files.
+    reader : PictureReader or None
+        What reads picture and mask, where they are neither a file nor an array.
+    volume : str
+        The source's name of the volume that the picture is a slice of, ``""`` where there is none.
     """
 
     key: str
@@ -98,6 +114,8 @@ class Item:
     masks: tuple[tuple[Path, int], ...] = ()
     blank_mask: bool = False
     array: np.ndarray | None = None
+    reader: PictureReader | None = None
+    volume: str = ""
     split: str = ""
     site: str = ""
     device: str = ""
@@ -113,6 +131,9 @@ class Item:
         """
         if self.array is not None:
             return check_pixels(self.array, self.where), None
+        if self.reader is not None:
+            image, mask = self.reader.read()
+            return check_pixels(image, self.where), mask
         assert self.image is not None
         image = check_pixels(read_image(self.image, name=self.where), self.where)
         if not self.masks:
@@ -144,6 +165,10 @@ class Source:
     ----------
     groups_are_patients : bool
         The source knows no patients, so that each group of look-alikes counts as one.
+    intensity : dict
+        What a pixel value means, as in ``CohortInfo.intensity``.
+    remarks : tuple of str
+        What the user should know: what was skipped, what was assumed.
     """
 
     name: str
@@ -154,6 +179,8 @@ class Source:
     description: str = ""
     licence: str = ""
     groups_are_patients: bool = False
+    intensity: dict[str, Any] = field(default_factory=lambda: {"unit": "grey level"})
+    remarks: tuple[str, ...] = ()
 
 
 def check_pixels(image: np.ndarray, where: str) -> np.ndarray:

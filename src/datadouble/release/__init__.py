@@ -1,0 +1,1 @@
+"""What may leave: formats of others, and the sealed release."""
