@@ -1,6 +1,7 @@
 """The training loop, on a task so small that the truth is known: fitting a line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +129,21 @@ def test_the_learning_rate_rises_and_falls_to_zero() -> None:
     assert learning_rate(options, 1000) == pytest.approx(0.0)
     flat = TrainingOptions(images=1000, batch=10, learning_rate=1.0)
     assert learning_rate(flat, 999) == 1.0
+
+
+def test_a_task_may_choose_its_rows(tmp_path: Path) -> None:
+    asked: list[tuple[int, int]] = []
+
+    class Choosy(Line):
+        def choose_rows(self, images_seen: int, batch: int) -> np.ndarray:
+            asked.append((images_seen, batch))
+            return np.full(batch, 7)
+
+        def losses(
+            self, network: nn.Module, rows: np.ndarray, images_seen: int, places: slice
+        ) -> dict[str, Tensor]:
+            assert (rows == 7).all()
+            return super().losses(network, rows, images_seen, places)
+
+    train(tmp_path, Choosy(), replace(OPTIONS, images=48))
+    assert asked == [(0, 16), (16, 16), (32, 16)]

@@ -11,7 +11,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -75,6 +75,14 @@ class Task(Protocol):
 
     def draw_sheets(self, network: nn.Module, images_seen: int) -> None:
         """Write sample sheets."""
+
+
+@runtime_checkable
+class ChoosesRows(Protocol):
+    """A task that says itself which images come next, for instance so that classes take turns."""
+
+    def choose_rows(self, images_seen: int, batch: int) -> np.ndarray:
+        """Return the rows (batch,) that follow `images_seen` images, a function of both and of the seed alone."""
 
 
 def batch_rows(seed: int, size: int, images_seen: int, batch: int) -> np.ndarray:
@@ -152,7 +160,7 @@ class Trainer:
 
     def _step(self, forward: nn.Module) -> dict[str, Any]:
         options = self._options
-        rows = batch_rows(options.seed, self._task.dataset_size(), self._images_seen, options.batch)
+        rows = self._choose_rows()
         rate = learning_rate(options, self._images_seen)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
@@ -183,6 +191,13 @@ class Trainer:
             "gradient_norm": float(norm),
             "learning_rate": rate,
         }
+
+    def _choose_rows(self) -> np.ndarray:
+        """Return the next batch's rows: the task's choice where it has one, else shuffled passes."""
+        options = self._options
+        if isinstance(self._task, ChoosesRows):
+            return self._task.choose_rows(self._images_seen, options.batch)
+        return batch_rows(options.seed, self._task.dataset_size(), self._images_seen, options.batch)
 
     def _autocast(self) -> contextlib.AbstractContextManager:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._options.precision == "bf16")
@@ -215,9 +230,7 @@ class Trainer:
         if averaged is not None and (ended or self._due(options.validate_every)):
             with self._autocast(), torch.no_grad():
                 figures |= self._task.validate(averaged)
-            if figures.get("validation_loss", math.inf) < self._best:
-                self._best = figures["validation_loss"]
-                self._save_model("best")
+            self._choose_best(figures)
         early = max(options.batch, int(options.early_at * options.images))
         if self._images_seen - options.batch < early <= self._images_seen:
             self._save_model("early")
@@ -225,13 +238,23 @@ class Trainer:
             with self._autocast(), torch.no_grad():
                 self._task.draw_sheets(averaged, self._images_seen)
         if self._processes.is_main and ("validation_loss" in figures or self._due(max(options.batch, 512))):
-            with open(self._run / "metrics.jsonl", "a") as file:
-                file.write(json.dumps(figures) + "\n")
+            self._note(figures)
         if ended:
             self._save_model("last")
         if ended or self._due(options.checkpoint_every):
             self._save_state()
         self._processes.wait()
+
+    def _choose_best(self, figures: dict[str, Any]) -> None:
+        """Keep the model of the lowest held-out loss."""
+        if figures.get("validation_loss", math.inf) < self._best:
+            self._best = figures["validation_loss"]
+            self._save_model("best")
+
+    def _note(self, figures: dict[str, Any]) -> None:
+        """Write a line of figures."""
+        with open(self._run / "metrics.jsonl", "a") as file:
+            file.write(json.dumps(figures) + "\n")
 
     def _due(self, interval: int) -> bool:
         """Whether the last step passed a multiple of `interval` images."""
@@ -247,7 +270,25 @@ class Trainer:
     def _save_model(self, name: str) -> None:
         if self._processes.is_main:
             facts = {"images_seen": self._images_seen}
-            save_tensors(self._run / "model" / f"{name}.safetensors", self._average.weights, facts)
+            save_tensors(self._run / "model" / f"{name}.safetensors", self._model_weights(), facts)
+
+    def _model_weights(self) -> dict[str, Tensor]:
+        """Return the weights that `generate` loads."""
+        return self._average.weights
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what else a resume needs, as JSON values."""
+        return {}
+
+    def _take_facts(self, facts: dict[str, Any]) -> None:
+        """Put back, or check, what `_facts` returned."""
+
+    def _more_tensors(self) -> dict[str, Tensor]:
+        """Return the tensors of networks and optimisers besides the first, under prefixes of their own."""
+        return {}
+
+    def _take_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Put back what `_more_tensors` returned."""
 
     def _save_state(self) -> None:
         if not self._processes.is_main:
@@ -256,22 +297,30 @@ class Trainer:
             **with_prefix("network", self._network.state_dict()),
             **with_prefix("average", self._average.weights),
             **with_prefix("optimiser", pack_optimiser(self._optimiser)),
+            **self._more_tensors(),
         }
         best = None if math.isinf(self._best) else self._best
-        save_tensors(self._state_path, tensors, {"images_seen": self._images_seen, "best": best})
+        facts = {"images_seen": self._images_seen, "best": best, **self._facts()}
+        save_tensors(self._state_path, tensors, facts)
 
     def _resume(self) -> None:
         """Load the last state, and drop the figures that were noted after it: they will come again."""
-        metrics = self._run / "metrics.jsonl"
         if self._state_path.is_file():
             tensors, facts = load_tensors(self._state_path)
+            self._take_facts(facts)
             self._network.load_state_dict(below_prefix("network", tensors))
             self._average.load(below_prefix("average", tensors))
             unpack_optimiser(self._optimiser, below_prefix("optimiser", tensors))
+            self._take_tensors(tensors)
             self._images_seen = facts["images_seen"]
             self._best = math.inf if facts["best"] is None else facts["best"]
         self._processes.wait()
-        if self._processes.is_main and metrics.is_file():
+        if self._processes.is_main:
+            self._forget_after(self._run / "metrics.jsonl")
+
+    def _forget_after(self, metrics: Path) -> None:
+        """Drop the lines of later figures from a file of them."""
+        if metrics.is_file():
             kept = [line for line in metrics.read_text().splitlines() if self._is_before(line)]
             files.write_text(metrics, "".join(line + "\n" for line in kept))
 

@@ -1,0 +1,1 @@
+"""Training under differential privacy, one record a patient."""

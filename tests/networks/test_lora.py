@@ -1,0 +1,62 @@
+"""Adapters: nothing at first, foldable at the end, and what peft computes in between."""
+
+import pytest
+import torch
+from torch import nn
+
+from datadouble.errors import DataDoubleError
+from datadouble.networks.dit import DiT, DiTConfig
+from datadouble.networks.lora import LowRank, add_lora, merged_state
+
+
+def dit() -> DiT:
+    network = DiT(DiTConfig(8, 4, 3, depth=1, width=32, heads=2), torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(0.05 * torch.randn(p.shape, generator=torch.Generator().manual_seed(1)))
+    return network
+
+
+BATCH = (torch.randn(2, 4, 8, 8), torch.tensor([3.0, 500.0]), torch.tensor([0, 2]))
+
+
+def test_an_adapter_changes_nothing_at_first_and_folds_into_the_plain_network() -> None:
+    plain, adapted = dit(), dit()
+    assert add_lora(adapted, 4, skip=("final",)) == 7
+    torch.testing.assert_close(adapted(*BATCH), plain(*BATCH))
+    assert isinstance(adapted.final, nn.Linear) and isinstance(adapted.modulation, LowRank)
+    assert all(("down" in n or "up" in n) == p.requires_grad for n, p in adapted.named_parameters())
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if ".up." in name:
+                parameter.normal_(std=0.1)
+    state = merged_state(adapted, adapted.state_dict())
+    assert set(state) == set(plain.state_dict())
+    assert not torch.allclose(adapted(*BATCH), plain(*BATCH), atol=1e-3)
+    plain.load_state_dict(state)
+    torch.testing.assert_close(adapted(*BATCH), plain(*BATCH), rtol=1e-4, atol=1e-5)
+
+
+def test_it_computes_what_peft_computes() -> None:
+    peft = pytest.importorskip("peft")
+    base = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4))
+    ours = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4))
+    ours.load_state_dict(base.state_dict())
+    add_lora(ours, 3, scaling=2.0)
+    config = peft.LoraConfig(r=3, lora_alpha=6, target_modules=["0", "2"])
+    theirs = peft.inject_adapter_in_model(config, base)
+    for place in (0, 2):
+        layer = theirs[place]
+        with torch.no_grad():
+            layer.lora_B["default"].weight.normal_()
+            ours[place].down.weight.copy_(layer.lora_A["default"].weight)  # type: ignore[union-attr,operator]
+            ours[place].up.weight.copy_(layer.lora_B["default"].weight)  # type: ignore[union-attr,operator]
+    x = torch.randn(7, 6)
+    torch.testing.assert_close(ours(x), theirs(x))
+
+
+def test_wrong_use() -> None:
+    with pytest.raises(DataDoubleError, match="rank"):
+        add_lora(dit(), 0)
+    with pytest.raises(DataDoubleError, match="no linear layer"):
+        add_lora(nn.Sequential(nn.Conv2d(1, 1, 3)), 2)
