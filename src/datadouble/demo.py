@@ -3,19 +3,36 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from datadouble.errors import DataDoubleError
+from datadouble.errors import DataDoubleError, suggest
 
 PATIENTS = 200
 PER_CLASS = 40
 STEPS = 5
 
 
-def run_demo(out: Path | str, *, say: Callable[[str], None] = lambda _: None) -> Path:
+class Show(NamedTuple):
+    """What a recipe is shown on: a kind of simulated scans, in words, and the recipe's name in print."""
+
+    kind: str
+    scans: str
+    name: str
+
+
+SHOWS = {
+    "coldit": Show("breast-ultrasound", "breast ultrasound scans: normal, and BI-RADS 2 to 5", "CoLDiT"),
+    "diffguard": Show("chest-ct", "chest CT slices: normal, and five types of tumour", "DiffGuard"),
+}
+
+
+def run_demo(out: Path | str, *, recipe: str = "coldit", say: Callable[[str], None] = lambda _: None) -> Path:
     """Run the demo in the folder `out`, or go on where an earlier call was cut off.
 
     Parameters
     ----------
+    recipe
+        ``"coldit"``, or ``"diffguard"``, which draws pictures with masks.
     say
         Gets a line of text for the user now and then.
 
@@ -27,8 +44,13 @@ def run_demo(out: Path | str, *, say: Callable[[str], None] = lambda _: None) ->
     Raises
     ------
     DataDoubleError
-        When `out` holds something else, or the simulated cohort has an error.
+        When `out` holds something else, the simulated cohort has an error, or the recipe has no demo.
     """
+    if recipe not in SHOWS:
+        raise DataDoubleError(
+            f"recipe '{recipe}' has no demo", where="--recipe", remedy=suggest(recipe, list(SHOWS))
+        )
+    show = SHOWS[recipe]
     from datadouble import recipes
     from datadouble.audit.audit import audit
     from datadouble.cohort import Cohort
@@ -42,14 +64,14 @@ def run_demo(out: Path | str, *, say: Callable[[str], None] = lambda _: None) ->
     def step(number: int, text: str) -> None:
         say(f"[{number}/{STEPS}, {time.monotonic() - began:.0f} s] {text}")
 
-    step(1, "simulating breast ultrasound scans: normal, and BI-RADS 2 to 5")
+    step(1, f"simulating {show.scans}")
     if not (cohort / "cohort.json").is_file():
-        make_phantom_cohort(cohort, patients=PATIENTS)
+        make_phantom_cohort(cohort, kind=show.kind, patients=PATIENTS)
     step(2, "checking the cohort and splitting its patients")
     _refuse_errors(cohort)
     split_cohort(cohort)
-    step(3, "training CoLDiT on the train split")
-    recipes.fit("coldit", cohort, run, preset="demo", say=say)
+    step(3, f"training {show.name} on the train split")
+    recipes.fit(recipe, cohort, run, preset="demo", say=say)
     step(4, "drawing the double")
     recipes.generate(run, double, per_class=PER_CLASS, say=say)
     step(5, "auditing the double: copies and an overfitted double are planted to show that it can fail")

@@ -36,7 +36,7 @@ def gaussian_model(path: Path, means: Tensor, covariance: Tensor) -> Model:
         whitened = torch.linalg.solve(spread, (flat - alpha * mean).T).T
         noise = sigma * whitened  # E[n | x_t]
         clean = mean + alpha * whitened @ covariance.double()  # E[x_0 | x_t]
-        answer = noise - clean if path.prediction == "velocity" else noise
+        answer = {"velocity": noise - clean, "clean": clean, "epsilon": noise}[path.prediction]
         return answer.view_as(x).float()
 
     return model

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from datadouble.diffusion.objectives import (
+    CleanObjective,
     EpsilonObjective,
     FlowObjective,
     LossTerms,
@@ -186,3 +187,16 @@ def test_errors() -> None:
     with pytest.raises(DataDoubleError, match="logit_normal"):
         FlowObjective("logit-normal")
     assert LossTerms(latents).by_name == {}
+
+
+def test_the_clean_objective_is_the_velocitys_error_up_to_its_cut() -> None:
+    """v = alpha n - sigma x_0 (Salimans and Ho); a wrong x_0 stands for a wrong v, off by the same over sigma."""
+    latents, labels, uniform, noise = batch()
+    objective, wrong = CleanObjective(linear_schedule(), gamma=5.0), torch.full_like(latents, 0.3)
+    terms = objective.loss(lambda x, t, y: latents + wrong, latents, labels, uniform, noise)
+    path = objective.path
+    assert path.prediction == "clean"
+    for i, u in enumerate(uniform.tolist()):
+        sigma = path.alpha_sigma(int(u * 1000))[1]
+        assert float(terms.total[i]) == pytest.approx(0.09 * min(5.0, 1 / sigma**2), rel=1e-4)
+    assert terms.by_name["mse"].tolist() == pytest.approx([0.09] * 5)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from datadouble.diffusion.objectives import EpsilonObjective, FlowObjective, Objective
+from datadouble.diffusion.objectives import CleanObjective, EpsilonObjective, FlowObjective, Objective
 from datadouble.diffusion.samplers import SAMPLERS, sample
 from datadouble.diffusion.schedules import cosine_schedule, linear_schedule
 from datadouble.errors import DataDoubleError
@@ -17,6 +17,8 @@ COVARIANCE = torch.tensor([[0.8, 0.3], [0.3, 0.4]])
 
 
 def objective_for(kind: str) -> Objective:
+    if kind == "clean":
+        return CleanObjective(linear_schedule())
     return FlowObjective() if kind == "flow" else EpsilonObjective(linear_schedule())
 
 
@@ -26,6 +28,8 @@ def objective_for(kind: str) -> Objective:
         ("linear", "ddim", 250, 0.02),
         ("linear", "dpmpp", 10, 0.05),
         ("linear", "dpmpp", 25, 0.01),
+        ("clean", "ddim", 250, 0.02),
+        ("clean", "dpmpp", 25, 0.01),
         ("flow", "ddim", 250, 0.01),
         ("flow", "dpmpp", 25, 0.01),
         ("flow", "euler", 250, 0.01),

@@ -18,7 +18,7 @@ from datadouble.randomness import torch_generator_for
 from datadouble.recipes import attack, fit
 from datadouble.recipes.attack import attack_run, choose_people
 from datadouble.recipes.coldit import DiffusionOptions
-from datadouble.recipes.coldit_attack import ColditDenoiser
+from datadouble.recipes.coldit_attack import denoiser_of
 from datadouble.recipes.coldit_generator import ColditModel
 from datadouble.recipes.runs import choose_material
 from datadouble.training.latents import LatentScale
@@ -33,7 +33,18 @@ def tiny_model(objective: str) -> ColditModel:
     diffusion = asdict(DiffusionOptions(objective=objective))
     scale = LatentScale((0.0, 0.0), (1.0, 1.0))
     return ColditModel(
-        shape, scale, "pixels", "", "", 4, diffusion, ("a", "b"), (0.5, 0.5), "tiny", "ultrasound", {}
+        network=shape,
+        scale=scale,
+        encoder="pixels",
+        encoder_path="",
+        encoder_fingerprint="",
+        size=4,
+        diffusion=diffusion,
+        classes=("a", "b"),
+        shares=(0.5, 0.5),
+        name="tiny",
+        modality="ultrasound",
+        intensity={},
     )
 
 
@@ -48,7 +59,7 @@ def test_an_overfitted_network_is_caught_and_a_fresh_one_is_not(objective: str) 
     model = tiny_model(objective)
     latents, labels, members = people()
     network = DiT(model.network, torch_generator_for(0, "weights"))
-    fresh = ColditDenoiser(model, network, torch.device("cpu"), fingerprint="fresh", precision="fp32")
+    fresh = denoiser_of(model, network, torch.device("cpu"), fingerprint="fresh", precision="fp32")
     learned = fresh.overfitted(
         latents[members], labels[members], images=6400, seed=0, batch=16, learning_rate=3e-3
     )
@@ -78,7 +89,7 @@ def test_the_loss_is_the_one_that_training_minimised(objective: str) -> None:
     network = DiT(model.network, torch_generator_for(0, "weights"))
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.05, generator=torch_generator_for(1, str(parameter.shape)))
-    denoiser = ColditDenoiser(model, network, torch.device("cpu"), precision="fp32")
+    denoiser = denoiser_of(model, network, torch.device("cpu"), precision="fp32")
     latents = torch.from_numpy(people()[0][:5])
     noise, labels = (
         torch.randn(latents.shape, generator=torch_generator_for(2)),
@@ -102,7 +113,7 @@ def test_the_gradient_is_that_of_the_training_loss(objective: str) -> None:
     network = DiT(model.network, torch_generator_for(0, "weights"))
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.05, generator=torch_generator_for(1, str(parameter.shape)))
-    denoiser = ColditDenoiser(model, network, torch.device("cpu"), precision="fp32")
+    denoiser = denoiser_of(model, network, torch.device("cpu"), precision="fp32")
     latents = torch.from_numpy(people()[0][:3])
     noise, labels = (
         torch.randn(1, *latents.shape[1:], generator=torch_generator_for(2)),

@@ -10,8 +10,11 @@ from datadouble.cli.output import say
 
 def demo(
     out: Annotated[Path, typer.Argument(help="The folder for all that it makes.")] = Path("demo"),
+    recipe: Annotated[
+        str, typer.Option(help="coldit on breast ultrasound, or diffguard with masks on chest CT.")
+    ] = "coldit",
 ) -> None:
     """Simulated scans, a generator, a double and its report, in minutes and without a download."""
     from datadouble.demo import run_demo
 
-    say(f"the report: {run_demo(out, say=say)}")
+    say(f"the report: {run_demo(out, recipe=recipe, say=say)}")

@@ -9,11 +9,16 @@ from datadouble.cli.output import say
 
 
 def fit(
-    recipe: Annotated[str, typer.Argument(help="How the generator is built and trained: coldit.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="How the generator is built and trained: coldit or diffguard; baselines augment, asyndgan."
+        ),
+    ],
     cohort: Annotated[Path, typer.Argument(help="The cohort to learn from; its train split is used.")],
     run: Annotated[Path, typer.Argument(help="The run folder to make, or to go on with.")],
     preset: Annotated[
-        str, typer.Option(help="A named set of settings: paper, gpu-256, gpu-512, cpu-128 or demo.")
+        str, typer.Option(help="A named set of settings, such as paper, gpu-256 or demo; see the reference.")
     ] = "",
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting. Repeatable.")

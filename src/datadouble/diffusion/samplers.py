@@ -2,14 +2,15 @@
 
 | name    | for     | network calls | source                                                            |
 |---------|---------|---------------|-------------------------------------------------------------------|
-| `ddpm`  | epsilon | steps         | Ho et al. 2020, with the learned variance of Nichol and Dhariwal  |
+| `ddpm`  | DDPM    | steps         | Ho et al. 2020, with the learned variance of Nichol and Dhariwal  |
 | `ddim`  | both    | steps         | Song et al. 2021 (arXiv:2010.02502), `eta` for noise in between   |
 | `dpmpp` | both    | steps         | DPM-Solver++(2M), Lu et al. 2022 (arXiv:2211.01095), algorithm 2  |
 | `euler` | flow    | steps         |                                                                   |
 | `heun`  | flow    | 2 steps - 1   | Karras et al. 2022 (arXiv:2206.00364), algorithm 1                |
 | `ab2`   | flow    | steps         | Adams-Bashforth of second order on the velocity, unequal strides  |
 
-With guidance each call is one batch of twice the size.
+DDPM: for a noise schedule, whether the network predicts the noise or the clean picture. With guidance each call is one
+batch of twice the size.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ StepNoise = Callable[[int], Tensor]
 """Index of the step -> standard normal noise (b, c, h, w)."""
 
 SAMPLERS: dict[str, tuple[str, ...]] = {
-    "ddpm": ("epsilon",),
-    "ddim": ("epsilon", "velocity"),
-    "dpmpp": ("epsilon", "velocity"),
+    "ddpm": ("epsilon", "clean"),
+    "ddim": ("epsilon", "clean", "velocity"),
+    "dpmpp": ("epsilon", "clean", "velocity"),
     "euler": ("velocity",),
     "heun": ("velocity",),
     "ab2": ("velocity",),
@@ -105,6 +106,8 @@ def sample(
 
 def clean_picture(path: Path, x: Tensor, prediction: Tensor, time: float) -> Tensor:
     """x_0 that a prediction at `time` stands for."""
+    if path.prediction == "clean":
+        return prediction
     alpha, sigma = path.alpha_sigma(time)
     if path.prediction == "velocity":
         return x - sigma * prediction  # alpha + sigma = 1

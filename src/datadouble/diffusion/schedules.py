@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,13 +19,14 @@ from torch import Tensor
 
 from datadouble.errors import DataDoubleError, suggest
 
-Prediction = Literal["epsilon", "velocity"]
+Prediction = Literal["epsilon", "velocity", "clean"]
+CONDITIONINGS = ("timestep", "noise_level")
 
 
 class Path(ABC):
     """What objectives, samplers and guidance know of a path. Times are numbers, noisier when larger."""
 
-    prediction: ClassVar[Prediction]
+    prediction: Prediction
 
     @abstractmethod
     def alpha_sigma(self, time: float) -> tuple[float, float]:
@@ -72,11 +73,15 @@ class NoiseSchedule(Path):
     ----------
     name : "linear" or "cosine", or the caller's own.
     betas : (T,) float64 in (0, 1).
+    conditioning : what the network is told: "timestep", or "noise_level", 1000 sigma, which lets it be trained with
+        one schedule and sampled with another (Chen et al. 2021, arXiv:2009.00713).
+    prediction : what the network predicts, "epsilon" or "clean".
     """
 
     name: str
     betas: np.ndarray
-    prediction = "epsilon"
+    conditioning: str = "timestep"
+    prediction: Prediction = "epsilon"
 
     def __post_init__(self) -> None:
         if self.betas.ndim != 1 or not ((self.betas > 0) & (self.betas < 1)).all():
@@ -85,6 +90,12 @@ class NoiseSchedule(Path):
                 where=f"schedule {self.name}",
                 found=f"shape {self.betas.shape}",
                 remedy="use linear_schedule or cosine_schedule",
+            )
+        if self.conditioning not in CONDITIONINGS:
+            raise DataDoubleError(
+                "unknown conditioning",
+                found=self.conditioning,
+                remedy=suggest(self.conditioning, list(CONDITIONINGS)),
             )
 
     @cached_property
@@ -107,8 +118,15 @@ class NoiseSchedule(Path):
         cumulative = float(self.alphas_cumprod[round(time)])
         return math.sqrt(cumulative), math.sqrt(1.0 - cumulative)
 
+    @cached_property
+    def network_timesteps(self) -> np.ndarray:
+        """(T,) float64: what the network is told at each step."""
+        if self.conditioning == "noise_level":
+            return 1000.0 * np.sqrt(1.0 - self.alphas_cumprod)
+        return np.arange(self.num_timesteps, dtype=np.float64)
+
     def network_timestep(self, time: float) -> float:
-        return float(time)
+        return float(self.network_timesteps[round(time)])
 
     def times(self, steps: int, spacing: str = "trailing") -> list[float]:
         """Decreasing timesteps at which a sampler calls the network.
@@ -151,7 +169,7 @@ class FlowPath(Path):
     """
 
     shift: float = 1.0
-    prediction = "velocity"
+    prediction: Prediction = "velocity"
 
     def alpha_sigma(self, time: float) -> tuple[float, float]:
         return 1.0 - time, time

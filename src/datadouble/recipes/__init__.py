@@ -13,7 +13,12 @@ from datadouble.errors import DataDoubleError, suggest
 if TYPE_CHECKING:
     from datadouble.cohort import Cohort
 
-RECIPES = {"coldit": "datadouble.recipes.coldit"}
+RECIPES = {
+    "coldit": "datadouble.recipes.coldit",
+    "diffguard": "datadouble.recipes.diffguard",
+    "augment": "datadouble.recipes.augment",
+    "asyndgan": "datadouble.recipes.asyndgan",
+}
 
 
 def _silent(_: str) -> None:
@@ -50,7 +55,7 @@ def fit(
     Parameters
     ----------
     recipe
-        ``"coldit"``.
+        ``"coldit"`` or ``"diffguard"``, or a baseline: ``"augment"`` or ``"asyndgan"``.
     cohort
         Folder of the cohort. A real one needs splits; of a synthetic one without splits every image is taken.
     run

@@ -19,6 +19,7 @@ from datadouble.cohort import Cohort
 from datadouble.errors import DataDoubleError
 from datadouble.randomness import generator_for
 from datadouble.recipes import recipe_module
+from datadouble.recipes.drawing import check_finished
 from datadouble.recipes.runs import Material, read_recipe
 
 UNSEEN = ("holdout", "test")  # splits that no part of a fit looks at
@@ -141,12 +142,7 @@ def attack_run(
     module = recipe_module(read_recipe(run))
     if not hasattr(module, "attack_material"):
         raise DataDoubleError(f"recipe {read_recipe(run)} offers no attack on its weights", where=run.name)
-    if not (run / "model" / "last.safetensors").is_file():
-        raise DataDoubleError(
-            "the training is not finished",
-            where=run.name,
-            remedy="run the same `datadouble fit` again; it goes on",
-        )
+    check_finished(run)
     cache.mkdir(parents=True, exist_ok=True)
     material: AttackMaterial = module.attack_material(
         run, real, cache=cache, seed=seed, checkpoint=checkpoint, member_patients=member_patients, say=say

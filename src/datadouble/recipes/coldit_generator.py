@@ -1,44 +1,36 @@
 """Drawing with a trained CoLDiT."""
 
-import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from datadouble import files
 from datadouble.diffusion.guidance import Guidance
-from datadouble.diffusion.objectives import make_objective
-from datadouble.diffusion.samplers import sample
 from datadouble.encoders import load_encoder
 from datadouble.encoders.base import Encoder
 from datadouble.errors import DataDoubleError
 from datadouble.networks.dit import DiT, DiTConfig, ModulationCache
-from datadouble.networks.weights import load_tensors
-from datadouble.randomness import torch_generator_for
-from datadouble.recipes.doubles import Drawn, GeneratorFacts
-from datadouble.recipes.runs import software
+from datadouble.recipes.doubles import Drawn
+from datadouble.recipes.drawing import (
+    ModelFacts,
+    SamplingOptions,
+    check_finished,
+    config_of,
+    draw_from_noise,
+    generator_facts,
+    load_weights,
+    read_model,
+    with_changes,
+)
+from datadouble.recipes.learning import objective_of
 from datadouble.training.latents import LatentScale
 from datadouble.training.processes import start_processes
 
 
-@dataclass(frozen=True)
-class SamplingOptions:
-    """Section ``[sampling]``: how `generate` draws unless told otherwise."""
-
-    sampler: str = "dpmpp"
-    steps: int = 15
-    guidance_weight: float = 0.8  # w of CoLDiT: (1 + w) e_c - w e_u
-    guidance_interval: tuple[float, ...] = ()  # (low, high) of sigma / alpha; empty: everywhere
-    batch: int = 64
-    precision: str = "bf16"
-
-
-@dataclass(frozen=True)
-class ColditModel:
+@dataclass(frozen=True, kw_only=True)
+class ColditModel(ModelFacts):
     """All but weights that drawing needs; `model.json` of a run."""
 
     network: DiTConfig
@@ -46,17 +38,6 @@ class ColditModel:
     encoder: str
     encoder_path: str
     encoder_fingerprint: str
-    size: int
-    diffusion: dict[str, Any]
-    classes: tuple[str, ...]
-    shares: tuple[float, ...]
-    name: str
-    modality: str
-    intensity: dict[str, Any]
-
-    def save(self, folder: Path) -> None:
-        """Write `model.json`."""
-        files.write_json(folder / "model.json", asdict(self))
 
     @classmethod
     def load(cls, folder: Path) -> "ColditModel":
@@ -67,15 +48,9 @@ class ColditModel:
         DataDoubleError
             When it is not there.
         """
-        path = folder / "model.json"
-        if not path.is_file():
-            raise DataDoubleError(
-                "the run holds no model yet", where=folder.parent.name, remedy="run `datadouble fit`"
-            )
-        values = json.loads(path.read_text())
+        values = read_model(folder)
         values["network"] = DiTConfig(**values["network"])
-        values["scale"] = LatentScale(**{key: tuple(value) for key, value in values["scale"].items()})
-        values["classes"], values["shares"] = tuple(values["classes"]), tuple(values["shares"])
+        values["scale"] = LatentScale(**values["scale"])
         return cls(**values)
 
 
@@ -105,13 +80,7 @@ class ColditGenerator:
         self._source, self._weak, self._fingerprint = network, weak, fingerprint
         self.options, self.size = options, model.size
         self._network = _cached(network, options, device)
-        diffusion = model.diffusion
-        self._objective = make_objective(
-            diffusion["objective"],
-            schedule=diffusion["schedule"],
-            num_timesteps=diffusion["timesteps"],
-            min_snr_gamma=diffusion["min_snr_gamma"] or None,
-        )
+        self._objective = objective_of(model.diffusion)
         interval = options.guidance_interval
         self._guidance = Guidance(
             options.guidance_weight,
@@ -119,21 +88,15 @@ class ColditGenerator:
             (interval[0], interval[1]) if interval else None,
             None if weak is None else _cached(weak, options, device),
         )
-        self.facts = GeneratorFacts(
-            name=model.name,
-            modality=model.modality,
-            classes=model.classes,
-            shares=model.shares,
-            batch=options.batch,
-            intensity=model.intensity,
-            fingerprint={
-                "recipe": "coldit",
+        self.facts = generator_facts(
+            "coldit",
+            model,
+            options,
+            {
                 "weights": fingerprint,
                 "encoder": model.encoder_fingerprint,
                 "decoder": encoder.decoder_fingerprint,
                 "autoguidance": weak is not None,
-                **json.loads(json.dumps(asdict(options))),
-                "software": software(),
             },
         )
 
@@ -161,24 +124,17 @@ class ColditGenerator:
     def draw_latents(self, label: int, numbers: range, seed: int) -> torch.Tensor:
         """Draw normalised latents (b, c, h, w), float32, on the generator's device."""
         shape = self._model.network
-        size = (shape.in_channels, shape.input_size, shape.input_size)
-        randoms = [torch_generator_for(seed, "image", self._model.classes[label], n) for n in numbers]
-        noise = torch.stack([torch.randn(size, generator=random) for random in randoms]).to(self._device)
-        step_noise = None
-        if self.options.sampler == "ddpm":
-
-            def step_noise(_: int) -> torch.Tensor:
-                return torch.stack([torch.randn(size, generator=random) for random in randoms])
-
-        return sample(
+        return draw_from_noise(
             self._network,
-            noise,
-            torch.full((len(numbers),), label, device=self._device),
-            objective=self._objective,
-            sampler=self.options.sampler,
-            steps=self.options.steps,
+            self._objective,
+            self.options,
+            shape=(shape.in_channels, shape.input_size, shape.input_size),
+            labels=label,
+            key=self._model.classes[label],
+            numbers=numbers,
+            seed=seed,
+            device=self._device,
             guidance=self._guidance,
-            step_noise=step_noise,
         )
 
 
@@ -211,24 +167,12 @@ def load_generator(
         When the run is not finished.
     """
     from datadouble.recipes.coldit import ColditConfig
-    from datadouble.recipes.config import build, read_config
 
-    values = read_config(run / "config.toml")
-    values.pop("recipe", None)
-    options = build(ColditConfig, values).sampling
-    if steps:
-        options = replace(options, steps=steps)
-    if guidance_weight is not None:
-        options = replace(options, guidance_weight=guidance_weight)
-    if sampler:
-        options = replace(options, sampler=sampler)
+    options = with_changes(
+        config_of(run, ColditConfig).sampling, steps=steps, guidance_weight=guidance_weight, sampler=sampler
+    )
     model = ColditModel.load(run / "model")
-    if not (run / "model" / "last.safetensors").is_file():
-        raise DataDoubleError(
-            "the training is not finished",
-            where=run.name,
-            remedy="run the same `datadouble fit` again; it goes on",
-        )
+    check_finished(run)
     network, fingerprint = load_network(model, run / "model" / f"{checkpoint}.safetensors")
     weak = load_network(model, run / "model" / "early.safetensors")[0] if autoguidance else None
     encoder = load_encoder_of(run, model)
@@ -260,7 +204,4 @@ def load_encoder_of(run: Path, model: ColditModel) -> Encoder:
 
 def load_network(model: ColditModel, path: Path) -> tuple[DiT, str]:
     """Return the network with the weights of a checkpoint, and their fingerprint."""
-    weights, _ = load_tensors(path)
-    network = DiT(model.network)
-    network.load_state_dict(weights)
-    return network, files.fingerprint(path.read_bytes())
+    return load_weights(DiT(model.network), path)

@@ -2,11 +2,12 @@
 
 An image is made from (run, seed, class, number within the class). Batches are fixed stretches of numbers within one
 class, so that the same arithmetic is done whether the drawing was interrupted or not. Memory does not grow with
-the number of images.
+the number of images. What filters drop leaves a gap in the numbers, and the drawing goes on behind it.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ import numpy as np
 from datadouble.cohort import Cohort, CohortInfo, CohortWriter
 from datadouble.errors import DataDoubleError
 from datadouble.progress import Bar
+from datadouble.recipes.rejections import Kind, RejectionJournal, Stretch
 from datadouble.training.processes import start_processes
 
 
@@ -30,10 +32,30 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Drawn:
-    """One batch: images uint8 (b, h, w), and masks (b, h, w) of class ids where the generator draws them."""
+    """One batch.
+
+    Attributes
+    ----------
+    images
+        uint8 (b, h, w).
+    masks
+        (b, h, w) of class ids, where the generator draws them.
+    labels
+        int (b,), indices of classes, where they follow from what was drawn; otherwise the class was asked for.
+    rejected
+        By filter, bool (b,): which of them it drops. Needs `GeneratorFacts.filters`.
+    patients
+        Invented patients, for pictures that belong together; otherwise each picture is a patient.
+    columns
+        Further columns of the double's table, of each picture.
+    """
 
     images: np.ndarray
     masks: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    rejected: dict[str, np.ndarray] | None = None
+    patients: tuple[str, ...] | None = None
+    columns: tuple[dict[str, str], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +68,10 @@ class GeneratorFacts:
         Of each class in the training set.
     fingerprint : dict
         Weights, settings and software: all that decides what is drawn.
+    draws_any_class : bool
+        No class can be asked for: it follows from what was drawn, and `Drawn.labels` tells it.
+    filters : tuple of dict
+        What each filter drops and above which cut, from `FilterBank.facts`; empty: nothing is dropped.
     """
 
     name: str
@@ -57,6 +83,13 @@ class GeneratorFacts:
     mask_classes: tuple[str, ...] = ()
     intensity: dict[str, Any] = field(default_factory=dict)
     contains_real_pixels: bool = False
+    draws_any_class: bool = False
+    filters: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What can be asked for: the classes, or one kind that may be any of them."""
+        return ("picture",) if self.draws_any_class else self.classes
 
 
 class Generator(Protocol):
@@ -65,21 +98,29 @@ class Generator(Protocol):
     facts: GeneratorFacts
 
     def draw(self, label: int, numbers: range, seed: int) -> Drawn:
-        """Draw the images `numbers` of class `label`."""
+        """Draw the images `numbers` of class `label`, an index of `facts.kinds`."""
 
 
 def class_counts(facts: GeneratorFacts, drawing: Drawing) -> list[int]:
-    """Return how many images of each class are drawn; shares are rounded by largest remainder.
+    """Return how many images of each of `facts.kinds` are drawn; shares are rounded by largest remainder.
 
     Raises
     ------
     DataDoubleError
-        Unless exactly one of `images` and `per_class` is a positive number.
+        Unless exactly one of `images` and `per_class` is a positive number, or where no class can be asked for.
     """
     if (drawing.images > 0) == (drawing.per_class > 0):
         raise DataDoubleError(
             "say how many images", where="generate", remedy="pass either --images or --per-class"
         )
+    if facts.draws_any_class:
+        if drawing.per_class:
+            raise DataDoubleError(
+                "this generator cannot be asked for a class: it reads the class from the mask it drew",
+                where="--per-class",
+                remedy="pass --images, or fit with data.conditional=true",
+            )
+        return [drawing.images]
     if drawing.per_class:
         return [drawing.per_class] * len(facts.classes)
     exact = np.array(facts.shares) / sum(facts.shares) * drawing.images
@@ -99,15 +140,54 @@ def write_double(
 ) -> Cohort:
     """Draw what is missing at `path` and finish the double.
 
+    Where the generator filters what it draws, numbers follow one another until as many are kept as are wanted;
+    `filters.json` then says what was dropped.
+
     Raises
     ------
     DataDoubleError
-        When `path` holds another cohort, or a double of other settings.
+        When `path` holds another cohort, or a double of other settings, or the filters drop over nine tenths.
     """
     facts, processes = generator.facts, start_processes()
     batch = drawing.batch or facts.batch
     counts = class_counts(facts, drawing)
-    info = CohortInfo(
+    info = double_info(facts, drawing.seed, batch)
+    writer = CohortWriter(path, info, overwrite=overwrite) if processes.is_main else None
+    journal = RejectionJournal(path)
+    found = (sorted(writer.image_ids), journal.read()) if writer is not None else None
+    have, dropped = processes.broadcast(found)
+    kinds = [
+        Kind(label, name, count, batch, bool(facts.filters), _numbers(name, have), dropped.get(name, {}))
+        for label, (name, count) in enumerate(zip(facts.kinds, counts, strict=True))
+    ]
+    listed = ", ".join(f"{kind.name}: {kind.wanted}" for kind in kinds)
+    wanted = sum(kind.wanted for kind in kinds)
+    say(f"drawing {wanted} images ({listed}), {len(have)} of them there already")
+    with Bar("drawing", wanted, min(len(have), wanted)) as bar:
+        while todo := _next_stretches(kinds, processes.count):
+            mine = todo[processes.rank : processes.rank + 1]
+            drawn = [(*stretch, generator.draw(*stretch, drawing.seed)) for stretch in mine]
+            for label, numbers, pictures in processes.gather(drawn):
+                kind = kinds[label]
+                kept, rejected = kind.settle(numbers, pictures.rejected or {})
+                if writer is not None:
+                    journal.add(kind.name, rejected)
+                    for n in kept:
+                        _write(writer, facts, kind, n, n - numbers.start, pictures)
+                bar.advance(len(kept))
+                kind.check()
+    if writer is not None:
+        if facts.filters:
+            journal.finish(facts.filters, kinds)
+        writer.finish()
+    processes.wait()
+    return Cohort.open(path)
+
+
+def double_info(facts: GeneratorFacts, seed: int, batch: int) -> CohortInfo:
+    """Return what `cohort.json` of a double says; filters are part of what made it, and rest on real pictures."""
+    filters = {"filters": list(facts.filters)} if facts.filters else {}
+    return CohortInfo(
         name=f"double of {facts.name}",
         origin="synthetic",
         modality=facts.modality,
@@ -117,40 +197,35 @@ def write_double(
         source="drawn by DataDouble",
         licence="",
         contains_real_pixels=facts.contains_real_pixels,
-        generator={**facts.fingerprint, "seed": drawing.seed, "batch": batch},
+        generator={**facts.fingerprint, **filters, "seed": seed, "batch": batch},
     )
-    stretches = [
-        (label, range(start, min(start + batch, count)))
-        for label, count in enumerate(counts)
-        for start in range(0, count, batch)
-    ]
-    writer = CohortWriter(path, info, overwrite=overwrite) if processes.is_main else None
-    have = set(processes.broadcast(sorted(writer.image_ids) if writer is not None else None))
-    todo = []
-    for label, numbers in stretches:
-        names = {n: image_name(facts.classes[label], n) for n in numbers}
-        missing = {n: name for n, name in names.items() if name not in have}
-        if missing:
-            todo.append((label, numbers, missing))
-    listed = ", ".join(f"{name}: {count}" for name, count in zip(facts.classes, counts, strict=True))
-    say(f"drawing {sum(counts)} images ({listed}), {len(have)} of them there already")
-    with Bar("drawing", sum(counts), min(len(have), sum(counts))) as bar:
-        for start in range(0, len(todo), processes.count):
-            mine = todo[start : start + processes.count][processes.rank : processes.rank + 1]
-            drawn = [(*stretch, generator.draw(stretch[0], stretch[1], drawing.seed)) for stretch in mine]
-            for label, numbers, missing, pictures in processes.gather(drawn):
-                for n, name in missing.items():
-                    if writer is not None:
-                        place = n - numbers.start
-                        mask = None if pictures.masks is None else pictures.masks[place]
-                        patient = f"synthetic-{name}"
-                        image, label_name = pictures.images[place], facts.classes[label]
-                        writer.add(image, image_id=name, patient_id=patient, label=label_name, mask=mask)
-                bar.advance(len(missing))
-    if writer is not None:
-        writer.finish()
-    processes.wait()
-    return Cohort.open(path)
+
+
+def _next_stretches(kinds: list[Kind], count: int) -> list[Stretch]:
+    """Return up to `count` stretches that are needed, one for each process."""
+    return list(islice(chain.from_iterable(kind.missing() for kind in kinds), count))
+
+
+def _numbers(kind: str, image_ids: list[str]) -> set[int]:
+    """Return the numbers of a kind among the images that are there."""
+    beginning = image_name(kind, 0).removesuffix("000000")
+    ends = [name.removeprefix(beginning) for name in image_ids if name.startswith(beginning)]
+    return {int(end) for end in ends if end.isdecimal()}
+
+
+def _write(
+    writer: CohortWriter, facts: GeneratorFacts, kind: Kind, number: int, place: int, pictures: Drawn
+) -> None:
+    name = image_name(kind.name, number)
+    index = kind.index if pictures.labels is None else int(pictures.labels[place])
+    writer.add(
+        pictures.images[place],
+        image_id=name,
+        patient_id=f"synthetic-{name if pictures.patients is None else pictures.patients[place]}",
+        label=facts.classes[index],
+        mask=None if pictures.masks is None else pictures.masks[place],
+        extra=None if pictures.columns is None else pictures.columns[place],
+    )
 
 
 def image_name(label: str, number: int) -> str:
