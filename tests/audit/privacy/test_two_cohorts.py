@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from datadouble.audit.privacy.two_cohorts import dice_threshold_attack, two_cohort_attack
+from datadouble.audit.privacy.two_cohorts import two_cohort_attack
 from datadouble.errors import DataDoubleError
 
 from .patients import patients
@@ -68,25 +68,6 @@ def test_independent_doubles_give_nobody_away(rule):
         gains.append(found.overall.advantage.value)
     assert alarms <= 9  # 3 expected; more has a probability of 0.1%
     assert abs(np.mean(gains)) < 3 * np.std(gains) / 60**0.5
-
-
-def test_dice_of_a_network_that_learned_by_heart():
-    rng = np.random.default_rng(1)
-    high, low = rng.beta(30, 2, 80), rng.beta(12, 4, 80)
-    found = dice_threshold_attack(high, low, permutations=999)
-    assert found.overall.advantage.low > 0.5
-    shadow = dice_threshold_attack(
-        high,
-        low,
-        shadow_member_dice=rng.beta(30, 2, 40),
-        shadow_non_member_dice=rng.beta(12, 4, 40),
-        permutations=99,
-    )
-    assert 0.75 < shadow.threshold < 0.95
-    assert shadow.overall.advantage.low > 0.5
-    same = dice_threshold_attack(low[:40], low[40:], permutations=999)
-    assert same.p_value > 0.01
-    assert same.overall.advantage.low < 0 < same.overall.advantage.high
 
 
 def test_what_it_needs():

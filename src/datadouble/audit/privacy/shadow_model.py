@@ -31,6 +31,7 @@ def shadow_model_attack(
     member: np.ndarray,
     *,
     groups: np.ndarray | None = None,
+    sites: np.ndarray | None = None,
     permutations: int = 9999,
     seed: int = 0,
     confidence: float = 0.95,
@@ -45,6 +46,8 @@ def shadow_model_attack(
         (k,): whether the shadow network was trained on the picture.
     masks, predictions, member, groups
         The same for the victim and real pictures (n, s, s); ``groups`` (n,) are their patients.
+    sites : ndarray, optional
+        (n,) centres, within which the test deals patients anew.
 
     Raises
     ------
@@ -72,7 +75,14 @@ def shadow_model_attack(
 
     of = own_groups(groups, len(inside), "picture").astype(str)
     order = np.argsort(~inside, kind="stable")  # members first
-    patients = two_sides(of[inside], of[~inside], None, None, seed=seed)
+    places = None if sites is None else np.asarray(sites).astype(str)
+    patients = two_sides(
+        of[inside],
+        of[~inside],
+        None if places is None else places[inside],
+        None if places is None else places[~inside],
+        seed=seed,
+    )
     average = np.bincount(patients.code, weights=scores[order]) / patients.sizes
     tested = permutation_test(
         ranks_within(average, patients.stratum),

@@ -8,10 +8,8 @@ What is covered:
   trained on the real pictures; here the caller's). ``rule="threshold"`` looks at the first double alone: for
   whoever has no second double. The paper reports recall minus false positive rate, and accuracy, for 500 to 10,000
   pictures a class.
-- *The attack on a model as printed* (:func:`dice_threshold_attack`). A segmentation network was trained on real
-  pictures or on a double; a real picture is called a member where the network's Dice on it is above a threshold.
-
-The attack on a model in the paper's code is another one, with a shadow model: :mod:`.shadow_model`.
+- *The attack on a model as printed*: :mod:`.dice_threshold`; the one in the paper's code is another, with a shadow
+  model: :mod:`.shadow_model`.
 """
 
 from __future__ import annotations
@@ -33,8 +31,6 @@ ATTACKER = {
     "is called a member of the training set where the first release comes nearer to it",
     "threshold": "sees the release only, and knows how near members come: a patient's picture is called a member where "
     "the release comes nearer to it than a threshold chosen on other patients",
-    "dice": "sees a segmentation network trained on the release, and holds pictures with masks: a picture is called a "
-    "member where the network's Dice is above a threshold",
 }
 
 
@@ -133,7 +129,7 @@ def two_cohort_attack(
         called = np.where(scores == 0, 0.5, scores > 0)
     else:
         scores = _nearness(double, real, align)
-        called = _above(scores, member, patients.code, threshold, seed)
+        called = called_above(scores, member, patients.code, threshold, seed)
 
     average = np.bincount(patients.code, weights=scores) / patients.sizes
     ranks = ranks_within(average, patients.stratum)
@@ -153,53 +149,6 @@ def two_cohort_attack(
     return TwoCohortResult(overall, by_class, tested.p_value, size, threshold, rule, ATTACKER[rule])
 
 
-def dice_threshold_attack(
-    member_dice: np.ndarray,
-    non_member_dice: np.ndarray,
-    *,
-    member_groups: np.ndarray | None = None,
-    non_member_groups: np.ndarray | None = None,
-    shadow_member_dice: np.ndarray | None = None,
-    shadow_non_member_dice: np.ndarray | None = None,
-    permutations: int = 9999,
-    seed: int = 0,
-    confidence: float = 0.95,
-) -> TwoCohortResult:
-    """Membership by the Dice that a segmentation network reaches on a picture, as DiffGuard prints it.
-
-    Parameters
-    ----------
-    member_dice, non_member_dice : ndarray
-        In [0, 1]: of real pictures whose patients the generator (or the network itself) learned from, and of others.
-    shadow_member_dice, shadow_non_member_dice : ndarray, optional
-        Of a shadow network on its own training and other pictures: they set the threshold. Without them it is
-        chosen on one half of the patients and used on the other.
-    """
-    groups = [
-        own_groups(member_groups, len(member_dice), "member"),
-        own_groups(non_member_groups, len(non_member_dice), "other"),
-    ]
-    patients = two_sides(groups[0], groups[1], None, None, seed=seed)
-    scores = np.concatenate([member_dice, non_member_dice]).astype(np.float64)
-    member = np.repeat([True, False], [len(member_dice), len(non_member_dice)])
-    threshold = None
-    if shadow_member_dice is not None and shadow_non_member_dice is not None:
-        shadow = np.concatenate([shadow_member_dice, shadow_non_member_dice])
-        inside = np.repeat([True, False], [len(shadow_member_dice), len(shadow_non_member_dice)])
-        threshold = _best_threshold(inside, shadow)
-    called = _above(scores, member, patients.code, threshold, seed)
-    average = np.bincount(patients.code, weights=scores) / patients.sizes
-    tested = permutation_test(
-        ranks_within(average, patients.stratum),
-        patients.member,
-        patients.stratum,
-        permutations=permutations,
-        seed=seed,
-    )
-    rates = attack_rates(called, member, patients.code, confidence)
-    return TwoCohortResult(rates, {}, tested.p_value, 0, threshold, "dice", ATTACKER["dice"])
-
-
 def attack_rates(called: np.ndarray, member: np.ndarray, code: np.ndarray, confidence: float) -> AttackRates:
     """Rates of pictures (n,) called members (0, 1, or 0.5 for a tie) by an attack; ``code`` is each one's patient."""
     recall = clustered_rate(called[member], code[member], confidence=confidence)
@@ -208,10 +157,10 @@ def attack_rates(called: np.ndarray, member: np.ndarray, code: np.ndarray, confi
     return AttackRates(recall, fpr, difference(recall, fpr), accuracy)
 
 
-def _above(
+def called_above(
     scores: np.ndarray, member: np.ndarray, code: np.ndarray, threshold: float | None, seed: int
 ) -> np.ndarray:
-    """Pictures at or above the threshold, or above that of the other half of the patients."""
+    """(n,) 1 for pictures at or above the threshold, or above the best one of the other half of the patients."""
     if threshold is not None:
         return (scores >= threshold).astype(np.float64)
     rng = generator_for(seed, "threshold halves")
@@ -229,11 +178,12 @@ def _above(
                 found=f"{len(half)} patients",
                 remedy="give a threshold",
             )
-        called[now] = scores[now] >= _best_threshold(member[learn], scores[learn])
+        called[now] = scores[now] >= best_threshold(member[learn], scores[learn])
     return called
 
 
-def _best_threshold(member: np.ndarray, scores: np.ndarray) -> float:
+def best_threshold(member: np.ndarray, scores: np.ndarray) -> float:
+    """Where recall - fpr is greatest."""
     curve = roc_curve(member, scores)
     return float(curve.thresholds[np.argmax(curve.tpr - curve.fpr)])
 

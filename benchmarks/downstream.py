@@ -1,0 +1,170 @@
+"""DiffGuard's Figures 3 and 4: what segmenters trained on real and on synthetic pictures are worth and give away.
+
+    python benchmarks/segmenters.py DOUBLE... --real COHORT --out OUT     # first: the utility
+    python benchmarks/downstream.py DOUBLE... --real COHORT --out OUT     # the attacks, and the figures
+
+Members are the patients of split train (a double's generator learned from them), others those of holdout, at the same
+sites; the attacker's own pictures are those of split test. Attacks: Dice threshold (fitted on those own pictures, and
+the paper's optimistic one), the shadow model, LiRA online and offline; a network that learned by heart must be caught
+and an untrained one not, else nothing is concluded. Networks are those of segmenters.py (equal seeds). Writes
+downstream.json, figure-3 (DSC) and figure-4 (macro F1), each as SVG and PNG. The same command again goes on.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from datadouble import files
+from datadouble.audit.pictures import read_pictures
+from datadouble.audit.privacy.downstream import Subjects, audit_downstream, same_centres
+from datadouble.audit.report.figures.downstream import figure_bytes, joined_points, utility_privacy_figure
+from datadouble.audit.utility.segmenter_data import Cases, cases_of
+from datadouble.audit.utility.segmenter_settings import KINDS, SEGMENTERS
+from datadouble.audit.utility.segmenter_table import REFERENCE
+from datadouble.audit.utility.segmenters import train_segmenter
+from datadouble.cohort import Cohort
+from datadouble.errors import DataDoubleError
+from datadouble.randomness import seed_for
+from segmenters import named_double, types_of
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "doubles", nargs="*", metavar="DOUBLE", help="PATH or NAME=PATH, as for segmenters.py"
+    )
+    parser.add_argument("--real", type=Path, required=True)
+    parser.add_argument("--types", help="as for segmenters.py")
+    parser.add_argument("--kinds", nargs="+", default=["unet"], choices=KINDS)
+    parser.add_argument("--preset", default="cpu-64", choices=list(SEGMENTERS))
+    parser.add_argument("--steps", type=int, help="as for segmenters.py")
+    parser.add_argument("--turn", action="store_true", help="as for segmenters.py")
+    parser.add_argument("--by", default="site", choices=["site", "device"], help="what a centre is")
+    parser.add_argument("--shadows", type=int, default=16)
+    parser.add_argument("--attack", default="lira", help="whose advantage the figures show")
+    parser.add_argument("--members", type=int, help="at most so many patients a side, drawn at random")
+    parser.add_argument("--out", type=Path, default=Path("results/diffguard"))
+    parser.add_argument("--cache", type=Path, default=Path(".work/segmenters"))
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    try:
+        run(options)
+    except DataDoubleError as error:
+        sys.exit(f"error: {error}")
+
+
+def run(options: argparse.Namespace) -> None:
+    real = Cohort.open(options.real)
+    types, classes = types_of(options.types, real)
+    found = {}
+    for kind in options.kinds:
+        settings = SEGMENTERS[options.preset][kind]
+        if options.steps:
+            settings = replace(settings, steps=options.steps)
+
+        def cases(cohort: Cohort, size: int = settings.size) -> tuple[Cases, np.ndarray]:
+            pictures = read_pictures(cohort, size, cache_dir=options.cache / "pictures")
+            kept = (
+                pictures.has_mask
+                if types is None
+                else pictures.has_mask & np.isin(pictures.labels, list(types))
+            )
+            return cases_of(pictures, size, types=types), cohort.table[options.by].to_numpy()[pictures.rows][
+                kept
+            ]
+
+        train, train_sites = cases(real.filter(split="train"))
+        other, other_sites = cases(real.filter(split="holdout"))
+        own, own_sites = cases(real.filter(split="test"))
+        both = Cases(
+            np.concatenate([train.images, other.images]),
+            np.concatenate([train.masks, other.masks]),
+            np.concatenate([train.patients, other.patients]),
+        )
+        subjects = Subjects(
+            both,
+            np.repeat([True, False], [len(train), len(other)]),
+            np.concatenate([train_sites, other_sites]).astype(str),
+        )
+        subjects = subjects.only(same_centres(subjects.member, subjects.sites))
+        if options.members:
+            subjects = subjects.only(some_patients(subjects, options.members, options.seed))
+            subjects = subjects.only(same_centres(subjects.member, subjects.sites))
+        own = own.only(np.isin(own_sites.astype(str), subjects.sites))
+        arms = {REFERENCE: train, **{n: cases(c)[0] for n, c in map(named_double, options.doubles)}}
+        words = f"{kind}: {len(arms)} victims, {options.shadows} shadow networks and 3 more of {settings.steps} steps"
+        print(words, file=sys.stderr, flush=True)
+        victims = {
+            name: train_segmenter(
+                kind,
+                arm.images,
+                arm.masks,
+                classes,
+                settings,
+                seed_for(options.seed, kind, 0),
+                upright=not options.turn,
+            )
+            for name, arm in arms.items()
+        }
+        found[kind] = audit_downstream(
+            victims,
+            subjects,
+            own,
+            classes,
+            kind=kind,
+            preset=settings,
+            shadows=options.shadows,
+            upright=not options.turn,
+            cache=options.cache,
+            seed=options.seed,
+        )
+        for name, victim in found[kind]["victims"].items():
+            lines = ", ".join(
+                f"{attack} {rates(judged)['advantage']['value']:+.3f} (P = {judged['p_value']:.2g})"
+                for attack, judged in victim["attacks"].items()
+            )
+            print(f"{kind}, {name}: {victim['finding']}; advantage {lines}", flush=True)
+        print(
+            f"{kind}: controls {'passed' if found[kind]['controls']['passed'] else 'NOT passed'}", flush=True
+        )
+    options.out.mkdir(parents=True, exist_ok=True)
+    files.write_json(options.out / "downstream.json", found)
+    utility = options.out / "segmenters.json"
+    if not utility.is_file():
+        print(f"no figures: {utility.name} is not there yet", file=sys.stderr)
+        return
+    table = json.loads(utility.read_text())
+    for number, measure, axis in ((3, "dice", "DSC on unseen real patients"), (4, "f1", "macro F1")):
+        panels = joined_points(table, found, measure=measure, attack=options.attack)
+        figure = utility_privacy_figure(
+            panels, utility=axis, privacy=f"membership advantage ({options.attack})"
+        )
+        if figure is not None:
+            for form in ("svg", "png"):
+                files.write_bytes(options.out / f"figure-{number}.{form}", figure_bytes(figure, form))
+
+
+def rates(judged: dict) -> dict:
+    """The rates of an attack's JSON."""
+    return judged.get("overall") or judged["rates"]
+
+
+def some_patients(subjects: Subjects, most: int, seed: int) -> np.ndarray:
+    """Boolean (n,): the pictures of at most so many patients a side."""
+    from datadouble.randomness import generator_for
+
+    keep = np.zeros(len(subjects.member), bool)
+    for side in (subjects.member, ~subjects.member):
+        names = generator_for(seed, "members").permutation(np.unique(subjects.cases.patients[side]))[:most]
+        keep |= np.isin(subjects.cases.patients, names)
+    return keep
+
+
+if __name__ == "__main__":
+    main()
