@@ -28,6 +28,8 @@ $(DEV): pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/python -c 'import cv2' 2>/dev/null || { \
 	  $(BIN)/pip uninstall --quiet --yes opencv-python && \
 	  $(BIN)/pip install --quiet --force-reinstall --no-deps opencv-python-headless -c constraints.txt; }
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	  $(BIN)/playwright install chromium || echo 'No browser here and none to be had: the browser tests will be skipped.' >&2
 	touch $(CORE) $@
 
 demo: $(CORE)
