@@ -12,7 +12,8 @@ from datadouble.cli.app import app
 from datadouble.cli.failures import explain
 from datadouble.errors import DataDoubleError
 
-VERBS = ("demo", "import", "phantom", "check", "duplicates", "split", "fit", "generate", "audit")
+VERBS = ("demo", "import", "phantom", "check", "duplicates", "split", "fit", "generate", "audit", "export")
+GROUPS = ("study",)
 
 
 def test_help_is_quick_and_loads_nothing_heavy() -> None:
@@ -26,12 +27,12 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, f"loaded: {done.stderr}"
-    assert all(verb in done.stdout for verb in VERBS)
+    assert all(verb in done.stdout for verb in (*VERBS, *GROUPS))
     # Processor time, which a busy machine does not stretch as it does the clock.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.4
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", (*VERBS, *GROUPS))
 def test_each_verb_has_help(verb: str) -> None:
     result = CliRunner().invoke(app, [verb, "--help"])
     assert result.exit_code == 0
@@ -40,6 +41,7 @@ def test_each_verb_has_help(verb: str) -> None:
 
 def test_there_are_no_other_verbs() -> None:
     assert {command.name for command in app.registered_commands} == set(VERBS)
+    assert {group.name for group in app.registered_groups} == set(GROUPS)
 
 
 def test_version() -> None:

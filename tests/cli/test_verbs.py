@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from datadouble import Cohort
 from datadouble.cli.app import app
 from datadouble.cohort import CohortInfo, CohortWriter
+from datadouble.cohort.phantom import draw
 from datadouble.randomness import generator_for
 
 
@@ -48,7 +49,7 @@ def test_import_check_duplicates_split(scans: Path, tmp_path: Path) -> None:
     assert opened.info.classes == ("malignant", "benign")
     assert opened.table["patient_id"].nunique() == 12
 
-    assert "0 of 24 pictures look alike" in run("duplicates", cohort).stdout
+    assert "0 of 24 pictures look alike" in run("duplicates", cohort, "--no-crops").stdout
     split = run("split", cohort, "--train", 0.5, "--holdout", 0.25, "--test", 0.25)
     assert split.exit_code == 0, split.output
     assert all(name in split.stdout for name in ("train", "holdout", "test"))
@@ -60,6 +61,34 @@ def test_import_check_duplicates_split(scans: Path, tmp_path: Path) -> None:
     assert again.exit_code == 1
     assert "--overwrite" in again.stderr
     assert run("split", cohort, "--holdout", "equal", "--test", 0.25, "--overwrite").exit_code == 0
+
+
+def test_a_crop_in_a_split_cohort_is_told_and_mended(tmp_path: Path) -> None:
+    path = tmp_path / "cohort"
+    with CohortWriter(path, CohortInfo("c", "real", "ultrasound", ("3",))) as writer:
+        for number in range(8):
+            image = draw("breast-ultrasound", number, 0, "3", size=128, seed=5).image
+            split = ("train", "train", "train", "train", "holdout", "holdout", "test", "test")[number]
+            writer.add(image, image_id=f"i{number}", patient_id=f"p{number}", label="3", split=split)
+            pieces = image[:, :96], image[:, 32:]  # of train picture 0: one more in train, one in test
+            for side, name in enumerate(("train", "test") if number == 0 else ()):
+                writer.add(pieces[side], image_id=f"c{side}", patient_id=f"q{side}", label="3", split=name)
+        writer.finish()
+    before = (path / "metadata.csv").read_text()
+    refused = run("duplicates", path)
+    assert refused.exit_code == 1
+    assert "crop: c0, i0 share" in refused.stdout
+    assert "--mend" in refused.stderr
+    assert (path / "metadata.csv").read_text() == before
+    result = run("split", path, "--mend")
+    assert result.exit_code == 0, result.output
+    assert "c1: test -> excluded: looks like" in result.stdout
+    assert "within train" in result.stdout
+    table = Cohort.open(path).table.set_index("image_id")
+    assert table["split"]["c0"] == "train"
+    assert run("duplicates", path, "--no-crops").exit_code == 0
+    assert run("split", path, "--mend", "--no-crops", "--seed", 3).exit_code == 2
+    assert run("split", path, "--no-crops").exit_code == 2
 
 
 def test_what_a_shipped_encoder_has_seen_stays_in_train(tmp_path: Path) -> None:

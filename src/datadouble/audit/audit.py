@@ -27,6 +27,8 @@ from datadouble.audit.utility.inputs import parse_grouping
 from datadouble.errors import DataDoubleError
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
+
     from datadouble.cohort.cohort import Cohort
 
 SECTIONS = ("fidelity", "privacy", "usefulness", "realism")
@@ -51,6 +53,7 @@ def audit(
     at_size: int | None = None,
     processes: int = 1,
     seed: int = 0,
+    study: Markup | str = "",
     say: Callable[[str], None] = lambda _: None,
 ) -> Evidence:
     """Judge a double against the real cohort it stands for, and write ``report.html`` and ``evidence.json``.
@@ -88,6 +91,8 @@ def audit(
         Shards of the feature extraction.
     seed : int
         Equal seeds give equal numbers.
+    study : Markup
+        A reader study's section for the report, from ``study.analysis.section_html``; other text is escaped.
     say : callable
         Gets a line of text for the user now and then.
 
@@ -171,7 +176,7 @@ def audit(
 
     evidence = _evidence(material, parts, rules, work, wanted)
     evidence.write(out / "evidence.json")
-    _report(out / "report.html", evidence, parts, material, None if run is None else Path(run))
+    _report(out / "report.html", evidence, parts, material, None if run is None else Path(run), study)
     return evidence
 
 
@@ -296,7 +301,12 @@ def _evidence(
 
 
 def _report(
-    path: Path, evidence: Evidence, parts: dict[str, Part], material: AuditMaterial, run: Path | None
+    path: Path,
+    evidence: Evidence,
+    parts: dict[str, Part],
+    material: AuditMaterial,
+    run: Path | None,
+    study: Markup | str = "",
 ) -> None:
     from datadouble.audit.report import ReportContext, write_report
 
@@ -308,5 +318,6 @@ def _report(
         run=run,
         seed=material.seed,
         unreadable=material.unreadable(),
+        study=study,
     )
     write_report(path, evidence.to_json(), parts, context)

@@ -35,7 +35,9 @@ def describe(cohort: Cohort, features: Features) -> dict[str, Any]:
             if isinstance(value, int | float | bool) or (isinstance(value, str) and "/" not in value)
         }
         privacy = info.generator.get("privacy")
-        if isinstance(privacy, dict):  # differential privacy: what was spent, and what is declared not to be covered
+        if isinstance(
+            privacy, dict
+        ):  # differential privacy: what was spent, and what is declared not to be covered
             described["generator"]["privacy"] = {
                 key: [line for line in value if "/" not in str(line)] if isinstance(value, list) else value
                 for key, value in privacy.items()

@@ -4,7 +4,19 @@ from typing import Annotated
 
 import typer
 
-from datadouble.cli import audit, check, demo, duplicates, fit, generate, import_, phantom, split
+from datadouble.cli import (
+    audit,
+    check,
+    demo,
+    duplicates,
+    export,
+    fit,
+    generate,
+    import_,
+    phantom,
+    split,
+    study,
+)
 from datadouble.cli.failures import CleanGroup
 
 app = typer.Typer(
@@ -49,3 +61,5 @@ app.command("split", short_help="Divide patients: train, holdout, test.")(split.
 app.command("fit", short_help="Train a generator on a cohort.")(fit.fit)
 app.command("generate", short_help="Draw a double from a generator.")(generate.generate)
 app.command("audit", short_help="Judge a double: faithful, useful, safe?")(audit.audit)
+app.command("export", short_help="Write a cohort in another format.")(export.export)
+app.add_typer(study.app, name="study", short_help="Reader studies in the browser.")

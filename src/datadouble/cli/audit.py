@@ -24,6 +24,9 @@ def audit(
     model_access: Annotated[
         bool, typer.Option("--model-access", help="Also attack the weights in the run folder.")
     ] = False,
+    study: Annotated[
+        Path | None, typer.Option(help="A folder of `study analyse`: its section goes into the report.")
+    ] = None,
     other_double: Annotated[
         Path | None, typer.Option(help="A double from a generator that was trained on the holdout.")
     ] = None,
@@ -46,6 +49,11 @@ def audit(
     from datadouble.cohort import Cohort
     from datadouble.errors import DataDoubleError
 
+    section = ""
+    if study is not None:  # first: hours later is too late to learn that it is no analysis
+        from datadouble.study.analysis import read_analysis, section_html
+
+        section = section_html(read_analysis(study), study)
     attack = None
     if model_access:
         if run is None:
@@ -68,6 +76,7 @@ def audit(
         reference=reference,
         seed=seed,
         processes=processes,
+        study=section,
         say=say,
     )
     say(f"verdict: {evidence.verdict}")

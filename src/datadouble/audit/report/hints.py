@@ -42,4 +42,6 @@ def not_measured(found: Any, what: str) -> Markup:
     why = without_paths(why).removeprefix("not measured: ").removeprefix("Not measured: ")
     start = f"Not measured: {why[:1].lower()}{why[1:]}" if why else "Not measured"
     text = escape(f"{sentence(start)} {HINTS.get(what, '')}".strip())
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", text))  # escaped above
+    return Markup(
+        re.sub(r"`([^`]+)`", r"<code>\1</code>", str(text))
+    )  # escaped above; Markup would escape the tags

@@ -46,6 +46,8 @@ class ReportContext:
     seed : int
         Equal seeds choose equal pictures.
     unreadable : list of (name, reason)
+    study : Markup
+        A reader study's section, as ``study.analysis.section_html`` makes it: safe HTML; empty without a study.
     """
 
     double: Cohort
@@ -55,6 +57,7 @@ class ReportContext:
     run: Path | None
     seed: int
     unreadable: list[tuple[str, str]] = field(default_factory=list)
+    study: Markup | str = ""
 
 
 def write_report(
@@ -81,7 +84,7 @@ def write_report(
     arrays = {name: part.arrays for name, part in parts.items()}
     pictures = shown.choose(found, arrays, context)
     page = (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             e=_with_sections(found),
@@ -92,6 +95,7 @@ def write_report(
             controls=control_lines(found),
             plots=draw_plots(found, arrays, context.run),
             pictures=pictures,
+            study=context.study,
             run_settings=read_settings(context.run) if context.run else [],
             settings=_flat(found.get("settings")),
             unreadable=shown.unreadable(context),
@@ -122,7 +126,8 @@ def _with_sections(found: dict[str, Any]) -> dict[str, Any]:
     return found | {name: found.get(name) or {} for name in (*SECTIONS, "software", "extractor")}
 
 
-def _environment() -> Environment:
+def environment(*more: Path) -> Environment:
+    """The templates of the report with its filters; `more` are folders of templates that stand beside them."""
     from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
     class Missing(ChainableUndefined):
@@ -132,7 +137,7 @@ def _environment() -> Environment:
             return numbers.NONE
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader([*more, TEMPLATES]),
         autoescape=True,  # class names and ids come from other people's files
         undefined=Missing,
         trim_blocks=True,

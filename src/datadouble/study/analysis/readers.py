@@ -1,0 +1,212 @@
+"""What each reader did in a task: areas, sensitivity and specificity, the equivalence to guessing, times, learning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from datadouble import stats
+from datadouble.audit.evidence import named
+from datadouble.study.analysis.readings import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CHANCE, MARGIN, ALPHA = 0.5, 0.05, 0.05
+# A reader who gives one answer nearly always has an area near 0.5 whatever they see: that proves nothing.
+ONE_SIDED = 0.1
+MOST_POINTS = 101
+
+
+def reader_results(task: Task) -> list[dict[str, Any]]:
+    """One entry a reader: how far they got, and by set of cases what they reached. P values are adjusted by Holm."""
+    results = []
+    for facts in task.readers:
+        entry: dict[str, Any] = facts._asdict() | {"complete": facts.complete}
+        if facts.answered:
+            entry["sets"] = {name: _set(task, task.of(facts.reader, name)) for name in task.sets}
+            entry["times"] = times(task.of(facts.reader))
+            entry["learning"] = learning(task, task.of(facts.reader))
+        results.append(entry)
+    for name in task.sets:
+        adjust([at for r in results if (at := r.get("sets", {}).get(name, {}).get("against_chance"))])
+        adjust([at for r in results if (at := r.get("sets", {}).get(name, {}).get("equivalence"))])
+    adjust([at for r in results if (at := (r.get("learning") or {}).get("auc_gained"))])
+    return results
+
+
+def adjust(entries: list[dict[str, Any]]) -> None:
+    """Give entries that have a ``p_value`` also ``p_holm``, over all of them."""
+    entries = [entry for entry in entries if entry.get("p_value") is not None]
+    if entries:
+        for entry, value in zip(entries, stats.holm([e["p_value"] for e in entries]), strict=True):
+            entry["p_holm"] = float(value)
+
+
+def _set(task: Task, frame: pd.DataFrame) -> dict[str, Any]:
+    right = (frame["value"] == frame["right"]).to_numpy()
+    found: dict[str, Any] = {"n": len(frame), "patients": int(frame["patient"].nunique())}
+    if task.question.truth and len(frame):
+        found["accuracy"] = named(stats.proportion_estimate(int(right.sum()), len(frame)))
+    truth = frame["truth"].to_numpy()
+    if not task.binary or len(np.unique(truth)) < 2:
+        return found | {"note": "no area: the cases judged are of one kind" if task.binary else ""}
+    rating, called = frame["rating"].to_numpy(), frame["called"].to_numpy()
+    patients = task.patients(frame)
+    curve = stats.roc_curve(truth, rating)
+    keep = np.unique(np.linspace(0, len(curve.fpr) - 1, min(MOST_POINTS, len(curve.fpr))).astype(int))
+    two = stats.two_answer_auc(truth, called)
+    hits, alarms = int(called[truth == 1].sum()), int(called[truth == 0].sum())
+    positives, negatives = int((truth == 1).sum()), int((truth == 0).sum())
+    test = stats.delong_test_value(truth, rating, CHANCE, groups=patients)
+    found |= {
+        "positives": positives,
+        "negatives": negatives,
+        "auc": named(stats.roc_auc(truth, rating, method="delong-logit", groups=patients)),
+        "binormal": _binormal(truth, rating, task.scale),
+        "two_answer_auc": named(stats.roc_auc(truth, called, method="binomial"))
+        | {"interval": "exact binomial on round(AUC n) of n, as the papers print it"},
+        "two_answer_auc_newcombe": {"value": two.value, "low": two.low, "high": two.high, "n": two.n},
+        "sensitivity": named(stats.proportion_estimate(hits, positives)),
+        "specificity": named(stats.proportion_estimate(negatives - alarms, negatives)),
+        "called_positive": named(stats.proportion_estimate(hits + alarms, len(frame))),
+        "signal_detection": signal_detection(hits, positives, alarms, negatives),
+        "against_chance": {"statistic": test.statistic, "p_value": test.p_value},
+        "equivalence": _equivalence(truth, rating, called, patients),
+        "roc": {"fpr": curve.fpr[keep].tolist(), "tpr": curve.tpr[keep].tolist()},
+    }
+    return found
+
+
+def _binormal(truth: np.ndarray, rating: np.ndarray, scale: str) -> dict[str, Any]:
+    if scale != "confidence":
+        return {"degenerate": "no confidence was asked for"}
+    fit = stats.binormal_roc(truth, rating)
+    if fit.degenerate:
+        return {"degenerate": fit.degenerate}
+    return {"auc": named(fit.auc), "a": named(fit.a), "b": named(fit.b), "categories": fit.categories}
+
+
+def signal_detection(hits: int, positives: int, alarms: int, negatives: int) -> dict[str, Any]:
+    """d' and criterion of a reader with equal variances, with intervals; counts are moved off 0 and 1 by a half.
+
+    Hautus, Behavior Research Methods, Instruments and Computers 1995;27:46 (the correction); Gourevitch and Galanter,
+    Psychometrika 1967;32:25 (the variances). A criterion above 0: the positive answer is given too seldom.
+    """
+    from scipy.special import ndtri
+
+    shares = np.array([(hits + 0.5) / (positives + 1), (alarms + 0.5) / (negatives + 1)])
+    places = ndtri(shares)
+    density = np.exp(-(places**2) / 2) / np.sqrt(2 * np.pi)
+    variance = float((shares * (1 - shares) / (np.array([positives, negatives]) + 1) / density**2).sum())
+    n, z = positives + negatives, 1.959964
+    dprime, criterion = float(places[0] - places[1]), float(-places.mean())
+    half = z * float(np.sqrt(variance))
+    return {
+        "dprime": {"value": dprime, "low": dprime - half, "high": dprime + half, "n": n},
+        "criterion": {
+            "value": criterion,
+            "low": criterion - half / 2,
+            "high": criterion + half / 2,
+            "n": n,
+        },
+    }
+
+
+def _equivalence(
+    truth: np.ndarray, rating: np.ndarray, called: np.ndarray, patients: np.ndarray | None
+) -> dict[str, Any]:
+    """TOST of the area within 0.5 ± 0.05, and whether the answers can bear it."""
+    found = stats.auc_equivalence_test_value(
+        truth, rating, CHANCE, margin=MARGIN, alpha=ALPHA, groups=patients
+    )
+    one_sided = bool(min(called.mean(), 1 - called.mean()) < ONE_SIDED)
+    passed = found.equivalent and not one_sided
+    return {
+        "value": found.value + CHANCE,
+        "low": found.low + CHANCE,
+        "high": found.high + CHANCE,
+        "n": found.n,
+        "confidence": 1 - 2 * ALPHA,
+        "band": [CHANCE - MARGIN, CHANCE + MARGIN],
+        "p_value": found.p_value,
+        "equivalent": passed,
+        "one_sided": one_sided,
+        "verdict": verdict(passed, one_sided, found.low + CHANCE, found.high + CHANCE),
+    }
+
+
+def verdict(equivalent: bool, one_sided: bool, low: float, high: float) -> str:
+    """What an interval says about the band, in words."""
+    if one_sided:
+        return "not judged: nearly always the same answer"
+    if equivalent:
+        return "inside the band"
+    if low > CHANCE + MARGIN or high < CHANCE - MARGIN:
+        return "outside the band"
+    if low <= CHANCE <= high:
+        return "open: too few cases to say"
+    return f"not shown: leans {'above' if low > CHANCE else 'below'} 0.5"
+
+
+def median_interval(values: np.ndarray) -> dict[str, Any] | None:
+    """The median with its distribution-free interval (order statistics, binomial; David and Nagaraja 2003, 7.1)."""
+    from scipy.stats import binom
+
+    values = np.sort(values[np.isfinite(values)])
+    n = len(values)
+    if not n:
+        return None
+    rank = int(binom.ppf(0.025, n, 0.5))
+    known = rank >= 1  # below 6 values the sample cannot bound its median at 95%
+    return {
+        "value": float(np.median(values)),
+        "low": float(values[rank - 1]) if known else None,
+        "high": float(values[n - rank]) if known else None,
+        "n": n,
+        "quartiles": [float(q) for q in np.quantile(values, [0.25, 0.75])],
+    }
+
+
+def times(frame: pd.DataFrame) -> dict[str, Any]:
+    """Median seconds of an answer: all, right and wrong ones, and how many times are unknown."""
+    seconds = frame["seconds"].to_numpy()
+    right = (frame["value"] == frame["right"]).to_numpy()
+    return {
+        "seconds": median_interval(seconds),
+        "right": median_interval(seconds[right]),
+        "wrong": median_interval(seconds[~right]),
+        "unknown": int((~np.isfinite(seconds)).sum()),
+    }
+
+
+def learning(task: Task, frame: pd.DataFrame) -> dict[str, Any] | None:
+    """The second half of a reader's answers against the first: area gained, and whether the answers grew quicker."""
+    middle = len(frame) // 2
+    halves = [frame.iloc[:middle], frame.iloc[middle:]]
+    found: dict[str, Any] = {}
+    seconds = [half["seconds"].dropna().to_numpy() for half in halves]
+    if min(map(len, seconds)) >= 2:
+        rank = stats.mann_whitney(seconds[1], seconds[0])
+        found["slower_in_second_half"] = named(rank)
+        found["seconds"] = [median_interval(one) for one in seconds]
+    if task.binary and all(half["truth"].nunique() == 2 for half in halves):
+        first, second = ((half["truth"].to_numpy(), half["rating"].to_numpy()) for half in halves)
+        found["auc_gained"] = compared(
+            stats.auc_difference_unpaired, stats.delong_test_unpaired, *second, *first
+        )
+        found["auc"] = [named(stats.roc_auc(*half, method="delong-logit")) for half in (first, second)]
+    return found or None
+
+
+def compared(
+    difference: Callable[..., stats.Estimate],
+    test: Callable[..., stats.TestResult],
+    *arrays: Any,
+    **groups: Any,
+) -> dict[str, Any]:
+    """A difference of areas with its interval, and the test of it."""
+    result = test(*arrays, **groups)
+    return named(difference(*arrays, **groups)) | {"statistic": result.statistic, "p_value": result.p_value}
