@@ -12,7 +12,7 @@ from datadouble.audit.privacy.planted import KINDS, LEAST_LESION
 from datadouble.stats import proportion_interval
 
 SHARES = (0.005, 0.01, 0.02, 0.05, 0.1)  # of a release that leaks
-SUSPICIOUS = 0.03  # of the default policy: below it a release without an alarm is inconclusive
+SUSPICIOUS = 0.1  # of the default policy: below it a release without an alarm is inconclusive
 
 
 def _passed(double: dict[str, Any]) -> bool:
