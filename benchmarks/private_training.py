@@ -9,9 +9,9 @@
 finds every patient's gradient, clips it, adds noise. The ratio is the median over neighbours, above 1 private is
 dearer; the promise is at most 2.5. Rows with several draws count every draw as a picture on both sides.
 
-`canaries`: half of some made-up patients, chosen by chance, train along with simulated ones. The attacker sees every
-noised gradient and knows what a canary would add to it; the score is their product, summed over steps. The lower
-bounds must lie below epsilon with noise; the control without noise must see more than with it.
+`canaries`: half of some made-up patients, chosen by chance, train along with simulated ones (or a cohort's, --real).
+The attacker sees every noised gradient and knows what a canary would add to it; the score is their product, summed over
+steps. The lower bounds must lie below epsilon with noise; the control without noise must see more than with it.
 """
 
 import argparse
@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from datadouble.audit.privacy.canaries import epsilon_lower_bound
+from datadouble.cohort import Cohort
 from datadouble.cohort.phantom.cohort import make_phantom_cohort
 from datadouble.diffusion.objectives import make_objective
 from datadouble.encoders import load_encoder
@@ -155,16 +156,23 @@ def accounts(_: argparse.Namespace) -> None:
 
 
 class CanaryTask:
-    """Simulated patients' latents, and after them the canaries that chance has put into training."""
+    """Patients' latents, simulated or of a cohort, and after them the canaries that chance has put into training."""
 
-    def __init__(self, folder: Path, patients: int, canaries: int, seed: int) -> None:
-        cohort = make_phantom_cohort(
-            folder / "cohort", patients=patients, pictures_per_patient=(1, 1), size=64, seed=1
-        )
+    def __init__(self, folder: Path, patients: int, canaries: int, seed: int, real: str = "") -> None:
+        if real:
+            train = Cohort.open(real).filter(split="train")
+            first = ~train.table["patient_id"].duplicated().to_numpy()
+            cohort = train.where(first & (np.cumsum(first) <= patients))
+        else:
+            cohort = make_phantom_cohort(
+                folder / "cohort", patients=patients, pictures_per_patient=(1, 1), size=64, seed=1
+            )
         cache = encode_cohort(cohort, load_encoder("tiny-4"), 64, folder / "latents.npy", flips=False)
         rows = np.arange(len(cache))
         scale = public_scale("tiny-4", cohort.info.modality)
-        real = scale.normalise(cache.latents(rows, np.zeros(len(rows), int), torch.zeros(len(rows), 4, 8, 8)))
+        latents = scale.normalise(
+            cache.latents(rows, np.zeros(len(rows), int), torch.zeros(len(rows), 4, 8, 8))
+        )
         made, noise = torch.randn(2, canaries, 4, 8, 8, generator=torch_generator_for(seed, "canaries"))
         self.canaries = (
             2 * made,
@@ -174,9 +182,9 @@ class CanaryTask:
         )
         self.included = generator_for(seed, "coins").random(canaries) < 0.5
         chosen = np.flatnonzero(self.included)
-        self.real = len(real)
-        self._latents = torch.cat([real, self.canaries[0][chosen]])
-        self._labels = torch.cat([torch.arange(len(real)) % CLASSES, self.canaries[1][chosen]])
+        self.real = len(latents)
+        self._latents = torch.cat([latents, self.canaries[0][chosen]])
+        self._labels = torch.cat([torch.arange(len(latents)) % CLASSES, self.canaries[1][chosen]])
         self._noise, self._chosen = noise, chosen
         self._objective = make_objective("flow")
         shape = DiTConfig(8, 4, CLASSES, 2, 1, 32, 2, learn_sigma=False)
@@ -264,7 +272,7 @@ def canaries(options: argparse.Namespace) -> None:
     for noise_on in (True, False):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name) if not options.work else Path(options.work)
-            task = CanaryTask(folder, options.patients, options.canaries, task_seed)
+            task = CanaryTask(folder, options.patients, options.canaries, task_seed, options.real)
             privacy = PrivacyOptions(
                 epsilon=8.0, patients_per_step=options.per_step, draws=1, clip=0.1, shares_epsilon=0.0
             )
@@ -321,6 +329,9 @@ def main() -> None:
     parser.add_argument("--canaries", type=int, default=200)
     parser.add_argument("--per-step", type=int, default=20)
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument(
+        "--real", default="", help="canaries: a cohort whose train patients stand beside them"
+    )
     parser.add_argument("--work", default="", help="folder that keeps the simulated scans")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

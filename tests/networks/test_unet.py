@@ -40,7 +40,10 @@ def test_the_released_network_has_62_6_million_parameters() -> None:
     assert attending and all("mid_block" in name for name in attending)
 
 
-@pytest.mark.parametrize("config", [TINY, replace(TINY, resampling="convolution", patch=2)])
+@pytest.mark.parametrize(
+    "config",
+    [TINY, replace(TINY, resampling="convolution", patch=2), replace(TINY, patch=2, attention=(), detail=4)],
+)
 def test_the_output_is_exactly_zero_at_the_start(config: UNetConfig) -> None:
     x, timesteps, labels = inputs(config)
     output = build_unet(config)(x, timesteps, labels)
@@ -87,6 +90,25 @@ def test_patches_are_another_order_of_the_same_pixels() -> None:
     x, timesteps, labels = inputs(config)
     assert torch.equal(network(x, timesteps, labels), x)
     assert seen == [(3, 12, 8, 8)]
+
+
+def test_the_detail_stage_passes_noise_that_the_folded_body_cannot() -> None:
+    """Its convolutions set to the identity return what went in, pixel by pixel, at every time."""
+    config = replace(TINY, patch=2, attention=(), detail=3)
+    network = build_unet(config)
+    stage = network.detail
+    assert stage is not None
+    with torch.no_grad():
+        for parameter in stage.parameters():
+            parameter.zero_()
+        for i in range(3):  # draft (zero here) and input are stacked: the input's channels are the last
+            stage.first.weight[i, 3 + i, 1, 1] = stage.middle.weight[i, i, 1, 1] = stage.last.weight[
+                i, i, 1, 1
+            ] = 1
+        stage.first.bias.fill_(50.0)  # where SiLU is the identity
+        stage.last.bias.fill_(-50.0)
+        x, timesteps, labels = inputs(config)
+        assert torch.allclose(network(x, timesteps, labels), x, atol=1e-4)
 
 
 def test_coordinates_are_columns_and_rows() -> None:

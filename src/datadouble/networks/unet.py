@@ -35,6 +35,8 @@ class UNetConfig:
     patch : side of the squares of pixels that are folded into channels before the first layer.
     coordinates : give the first layer each place's column and row: scans have a top and a middle, and short training
         does not find out from the borders where they are.
+    detail : channels of a last stage at full resolution, which sees the input again; 0: none. Pixels folded into few
+        channels lose their texture there; with this stage it goes around them.
     """
 
     size: int
@@ -50,6 +52,7 @@ class UNetConfig:
     resampling: str = "residual"
     patch: int = 1
     coordinates: bool = False
+    detail: int = 0
 
     def __post_init__(self) -> None:
         if self.resampling not in RESAMPLING:
@@ -109,6 +112,7 @@ class UNet(nn.Module):
         super().__init__()
         self.config = config
         self.body = _build_body(config)
+        self.detail = _Detail(config, self.body.time_embedding.linear_2.out_features) if config.detail else None
         self.initialise(generator)
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
@@ -120,7 +124,7 @@ class UNet(nn.Module):
                     nn.init.zeros_(module.bias)
         nn.init.normal_(self.body.class_embedding.weight, generator=generator)
         for name, module in self.named_modules():
-            if name.endswith((".conv2", ".to_out.0", ".conv_out")):
+            if name.endswith((".conv2", ".to_out.0", ".conv_out", "detail.last")):
                 nn.init.zeros_(module.weight)
 
     def parameter_count(self) -> int:
@@ -145,7 +149,11 @@ class UNet(nn.Module):
         if self.config.coordinates:
             h = torch.cat([h, self._places(h)], dim=1)
         h = self.body(h.to(self.body.dtype), timesteps, class_labels=labels).sample
-        return F.pixel_shuffle(h, patch) if patch > 1 else h
+        h = F.pixel_shuffle(h, patch) if patch > 1 else h
+        if self.detail is None:
+            return h
+        time = self.body.time_embedding(self.body.time_proj(timesteps).to(h.dtype))
+        return h + self.detail(torch.cat([h, x.to(h.dtype)], dim=1), time)
 
     @staticmethod
     def _places(like: Tensor) -> Tensor:
@@ -154,6 +162,23 @@ class UNet(nn.Module):
         columns = torch.linspace(-1, 1, like.shape[3], device=like.device, dtype=like.dtype)
         grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"))  # (2, h, w): columns, rows
         return grid.expand(len(like), -1, -1, -1)
+
+
+class _Detail(nn.Module):
+    """Three convolutions at full resolution over the draft and the noisy input; the time scales and shifts the middle."""
+
+    def __init__(self, config: UNetConfig, time_width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(config.in_channels + config.out_channels, config.detail, 3, padding=1)
+        self.time = nn.Linear(time_width, 2 * config.detail)
+        self.middle = nn.Conv2d(config.detail, config.detail, 3, padding=1)
+        self.last = nn.Conv2d(config.detail, config.out_channels, 3, padding=1)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """Of (b, c + out, h, w) and the time's embedding (b, e): the correction (b, out, h, w)."""
+        scale, shift = self.time(F.silu(time))[:, :, None, None].chunk(2, dim=1)
+        h = F.silu(self.first(x)) * (1 + scale) + shift
+        return self.last(F.silu(self.middle(h)))
 
 
 def build_unet(config: UNetConfig, generator: torch.Generator | None = None) -> UNet:

@@ -34,9 +34,9 @@ from datadouble.recipes.config import to_toml
 from datadouble.recipes.drawing import facts_of
 from datadouble.recipes.learning import VALIDATION_IMAGES, announce, provenance_of
 from datadouble.recipes.pair_sheets import draw_pair_sheets
-from datadouble.recipes.runs import Material, begin_run, choose_material
+from datadouble.recipes.runs import Material, begin_run, choose_material, without_masks
 from datadouble.recipes.sites import Sites, site_rows, sites_of
-from datadouble.recipes.sources import fingerprint_of, save_masks, sources_of, without_masks
+from datadouble.recipes.sources import fingerprint_of, save_masks, sources_of
 from datadouble.training.adversarial import AdversarialTrainer, check_adversarial
 from datadouble.training.augmentation import (
     AugmentOptions,

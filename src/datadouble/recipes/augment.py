@@ -22,7 +22,7 @@ from datadouble.randomness import generator_for
 from datadouble.recipes.doubles import Drawn
 from datadouble.recipes.drawing import ModelFacts, config_of, facts_of, read_model
 from datadouble.recipes.learning import announce, provenance_of
-from datadouble.recipes.runs import Material, begin_run, choose_material
+from datadouble.recipes.runs import Material, begin_run, choose_material, without_masks
 from datadouble.recipes.sources import (
     SourceOrders,
     Sources,
@@ -33,7 +33,6 @@ from datadouble.recipes.sources import (
     refuse_sampler,
     sources_from,
     sources_of,
-    without_masks,
 )
 from datadouble.training.augmentation import AugmentOptions, check_augmentation, joint_augment
 from datadouble.training.pixels import PixelStore

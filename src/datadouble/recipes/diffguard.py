@@ -34,7 +34,7 @@ from datadouble.recipes.learning import DiffusionOptions as LearningOptions
 from datadouble.recipes.mask_labels import labels_by_mask, labels_by_name
 from datadouble.recipes.pair_sheets import draw_pair_sheets
 from datadouble.recipes.private import Private, check_private, open_private, prepare_network
-from datadouble.recipes.runs import Material, begin_run, choose_material
+from datadouble.recipes.runs import Material, begin_run, choose_material, without_masks
 from datadouble.training.augmentation import (
     AugmentOptions,
     check_augmentation,
@@ -78,6 +78,7 @@ class ModelOptions:
     resampling: str = "residual"
     patch: int = 1
     coordinates: bool = False
+    detail: int = 0
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ def _check_pictures(cohort: Cohort, material: Material, rule: str) -> None:
     ids = [*material.train.table["image_id"], *material.validation.table["image_id"]]
     taken = cohort.filter(image_id=ids)
     check_structure(taken, rule)
-    check_masks(taken, without_lesion(material))
+    check_masks(taken, without_masks(material))
 
 
 def _say_cost(
@@ -217,18 +218,11 @@ def _stores(config: DiffguardConfig, material: Material, rule: str, run: Path) -
             config.data.size,
             run / "cache" / name,
             structure=rule,
-            without_lesion=without_lesion(material),
+            without_lesion=without_masks(material),
         )
         for name, cohort in parts.items()
         if len(cohort)
     }
-
-
-def without_lesion(material: Material) -> tuple[str, ...]:
-    """Return the classes of which no picture has a mask: normal controls."""
-    table = material.train.table
-    masked = set(table["label"][table["mask_file_name"] != ""])
-    return tuple(name for name in material.classes if name not in masked)
 
 
 def _check_seen(store: PixelStore, material: Material) -> None:

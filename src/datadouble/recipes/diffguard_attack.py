@@ -21,6 +21,7 @@ from datadouble.recipes.attack_material import gather, split_of
 from datadouble.recipes.denoiser import Denoiser
 from datadouble.recipes.diffguard_generator import DiffguardModel, load_network, objective_for
 from datadouble.recipes.drawing import config_of
+from datadouble.recipes.runs import without_masks
 from datadouble.training.pixels import PixelStore
 from datadouble.training.processes import start_processes
 
@@ -76,12 +77,12 @@ def attack_material(
     say: Callable[[str], None],
 ) -> AttackMaterial:
     """Load a run's weights, its pictures and their masks; see `datadouble.recipes.attack.attack_run`."""
-    from datadouble.recipes.diffguard import DiffguardConfig, without_lesion
+    from datadouble.recipes.diffguard import DiffguardConfig
 
     config = config_of(run, DiffguardConfig)
     model = DiffguardModel.load(run / "model")
     split = split_of(run, real, model.classes, config.data.validation_share, config.training.seed)
-    device, bare = start_processes().device, without_lesion(split)
+    device, bare = start_processes().device, without_masks(split)
 
     def denoiser(path: Path) -> tuple[Denoiser, str]:
         network, weights = load_network(model, path)

@@ -185,3 +185,10 @@ def _validation_rows(train: Cohort, share: float, seed: int) -> np.ndarray:
         if held_out.sum() >= wanted:
             break
     return held_out
+
+
+def without_masks(material: Material) -> tuple[str, ...]:
+    """Return the classes of which no training picture has a mask: normal controls."""
+    table = material.train.table
+    masked = set(table["label"][table["mask_file_name"] != ""])
+    return tuple(name for name in material.classes if name not in masked)

@@ -184,13 +184,6 @@ def moved_masks(
     return result
 
 
-def without_masks(material: Material) -> tuple[str, ...]:
-    """Return the classes of which no training picture has a mask: normal controls."""
-    table = material.train.table
-    masked = set(table["label"][table["mask_file_name"] != ""])
-    return tuple(name for name in material.classes if name not in masked)
-
-
 def fingerprint_of(*arrays: np.ndarray) -> str:
     """Fingerprint arrays of pictures, one picture in memory at a time."""
     return files.fingerprint(*(files.fingerprint(one.tobytes()) for array in arrays for one in array))
