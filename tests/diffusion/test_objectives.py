@@ -1,6 +1,7 @@
 """Losses against hand-worked values, and the bound against Gaussians from torch.distributions."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from datadouble.diffusion.objectives import (
     denoising_loss_by_timestep,
     make_objective,
 )
-from datadouble.diffusion.schedules import linear_schedule
+from datadouble.diffusion.samplers import sample
+from datadouble.diffusion.schedules import cosine_schedule, linear_schedule
 from datadouble.errors import DataDoubleError
 
 
@@ -200,3 +202,65 @@ def test_the_clean_objective_is_the_velocitys_error_up_to_its_cut() -> None:
         sigma = path.alpha_sigma(int(u * 1000))[1]
         assert float(terms.total[i]) == pytest.approx(0.09 * min(5.0, 1 / sigma**2), rel=1e-4)
     assert terms.by_name["mse"].tolist() == pytest.approx([0.09] * 5)
+
+
+def test_the_skip_adds_wieners_estimate_of_the_detail() -> None:
+    """Pictures of a known mean and white detail of spread d: told the mean, the rest is the linear posterior mean."""
+    d, schedule = 0.3, cosine_schedule()
+    objective = CleanObjective(schedule, detail_std=d)
+    random = torch.Generator().manual_seed(0)
+    clean = 0.5 + d * torch.randn(64, 3, 16, 16, generator=random)
+    noise = torch.randn(64, 3, 16, 16, generator=random)
+    labels = torch.zeros(64, dtype=torch.long)
+
+    def smooth(x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        return torch.full_like(x, 0.5)
+
+    for u in (0.02, 0.2, 0.6):
+        alpha, sigma = schedule.alpha_sigma(int(u * 1000))
+        at_once = torch.full((64,), u, dtype=torch.float64)
+        mse = objective.loss(smooth, clean, labels, at_once, noise).by_name["mse"].mean().item()
+        least = 1 / (1 / d**2 + (alpha / sigma) ** 2)  # variance of a Gaussian's posterior
+        assert mse == pytest.approx(least, rel=0.03)
+        plain = (
+            CleanObjective(schedule).loss(smooth, clean, labels, at_once, noise).by_name["mse"].mean().item()
+        )
+        assert plain == pytest.approx(d**2, rel=0.03)
+
+
+def test_samplers_draw_the_detail() -> None:
+    """Along the probability flow of a known mean with white detail, noise shrinks to d times itself."""
+    objective = CleanObjective(cosine_schedule(), detail_std=0.3)
+    noise = torch.randn(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.zeros(2, dtype=torch.long)
+    for sampler, steps in (("ddim", 500), ("dpmpp", 60)):
+        drawn = sample(
+            lambda x, t, y: torch.full_like(x, 0.5),
+            noise,
+            labels,
+            objective=objective,
+            sampler=sampler,
+            steps=steps,
+        )
+        assert torch.allclose(drawn, 0.5 + 0.3 * noise, atol=0.02), sampler
+
+
+def test_the_skip_knows_the_noise_from_what_the_network_is_told() -> None:
+    schedule = replace(cosine_schedule(), conditioning="noise_level")
+    by_level, by_time = (
+        CleanObjective(schedule, detail_std=0.3),
+        CleanObjective(cosine_schedule(), detail_std=0.3),
+    )
+    x, labels = (
+        torch.randn(2, 1, 4, 4, generator=torch.Generator().manual_seed(0)),
+        torch.zeros(2, dtype=torch.long),
+    )
+
+    def half(x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        return 0.5 * x
+
+    told = torch.full((2,), schedule.network_timestep(300.0))
+    seen = by_level.as_trained(half)(x, told, labels)
+    assert torch.allclose(seen, by_time.as_trained(half)(x, torch.full((2,), 300.0), labels), atol=1e-4)
+    with pytest.raises(DataDoubleError, match="negative"):
+        CleanObjective(schedule, detail_std=-0.1)

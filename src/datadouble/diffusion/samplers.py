@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -95,7 +96,9 @@ def sample(
         if isinstance(path, FlowPath):
             spacing = "uniform"
     times = path.times(steps, spacing)
-    predict = guided(model_fn, path, labels, guidance)
+    if guidance is not None and guidance.weak_model is not None:
+        guidance = replace(guidance, weak_model=objective.as_trained(guidance.weak_model))
+    predict = guided(objective.as_trained(model_fn), path, labels, guidance)
     x = noise.float()
     if sampler in ("ddpm", "ddim"):
         return _ancestral(predict, path, x, times, sampler == "ddpm", eta, clamp, step_noise)

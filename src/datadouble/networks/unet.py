@@ -165,7 +165,7 @@ class UNet(nn.Module):
 
 
 class _Detail(nn.Module):
-    """Three convolutions at full resolution over the draft and the noisy input; the time scales and shifts the middle."""
+    """Convolutions at full resolution over the draft and the noisy input; the time scales and shifts the first."""
 
     def __init__(self, config: UNetConfig, time_width: int) -> None:
         super().__init__()

@@ -86,7 +86,8 @@ class Denoiser:
         path, place = self.objective.path, self._place(time)
         timesteps = torch.full((len(noisy),), path.network_timestep(place), device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
-            output = self.network(noisy, timesteps, self._labels(labels, len(noisy)))
+            network = self.objective.as_trained(self.network)
+            output = network(noisy, timesteps, self._labels(labels, len(noisy)))
         predicted = output.float()[:, : noisy.shape[1]]
         if path.prediction == "epsilon":
             return predicted

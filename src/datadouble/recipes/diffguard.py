@@ -86,6 +86,7 @@ class DiffusionOptions(LearningOptions):
     """Section ``[diffusion]``; what begins with ``drawing_`` is the sampler's where it differs from training's."""
 
     objective: str = "mse"  # of the noise; or clean, hybrid, flow
+    detail_std: float = 0.0  # of clean: what texture the network leaves to a skip; 0: no skip
     beta_start: float = 1e-4  # of the linear schedule
     beta_end: float = 0.02
     conditioning: str = "timestep"  # or noise_level: what the network is told

@@ -105,7 +105,7 @@ def objective_for(diffusion: Mapping[str, Any], *, drawing: bool = False) -> Obj
     )
     schedule = replace(schedule, conditioning=diffusion["conditioning"])
     if kind == "clean":
-        return CleanObjective(schedule, gamma or 5.0)
+        return CleanObjective(schedule, gamma or 5.0, diffusion.get("detail_std", 0.0))
     return EpsilonObjective(schedule, kind == "hybrid", gamma)
 
 
