@@ -12,9 +12,6 @@ import http.client
 import json
 import os
 import random
-import re
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -27,6 +24,7 @@ from datadouble.cohort import Cohort, CohortInfo, CohortWriter
 from datadouble.study.create import create_study
 from datadouble.study.protocol import read_protocol, with_counts
 from datadouble.study.store import Store
+from study_server import Server
 
 TARGET_MS = 50.0
 
@@ -102,22 +100,8 @@ def measure(readers: int, answers: int, pause: float, size: int, images: int) ->
         with Store.open(root / "study") as store:
             for number in range(readers):
                 store.add_reader(f"R{number}")
-        command = [sys.executable, "-u", "-c", "from datadouble.cli import main; main()"]
-        server = subprocess.Popen(
-            [*command, "study", "serve", str(root / "study"), "--port", "0"],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            links: list[re.Match[str]] = []
-            assert server.stdout is not None
-            while len(links) < readers:
-                line = server.stdout.readline()
-                if not line:
-                    raise RuntimeError("the server did not start")
-                if found := re.match(r"R\d+: http://127\.0\.0\.1:(\d+)(/r/\S+)", line):
-                    links.append(found)
-            people = [Reader(int(link[1]), link[2], number) for number, link in enumerate(links)]
+        with Server(root / "study") as server:
+            people = [Reader(server.port, path, number) for number, path in enumerate(server.paths.values())]
             threads = [threading.Thread(target=one.run, args=(answers, pause)) for one in people]
             load = os.getloadavg()[0]
             began = time.perf_counter()
@@ -126,9 +110,6 @@ def measure(readers: int, answers: int, pause: float, size: int, images: int) ->
             for thread in threads:
                 thread.join()
             seconds = time.perf_counter() - began
-        finally:
-            server.terminate()
-            server.wait()
         for one in people:
             if one.failure:
                 raise one.failure

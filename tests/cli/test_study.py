@@ -4,6 +4,7 @@ import csv
 import os
 import subprocess
 import sys
+import webbrowser
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,25 @@ def test_help_loads_nothing_heavy(verb: list[str]) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
+
+
+def test_the_demo_opens_its_analysis_and_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datadouble.study import demo
+
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+    for name, value in (("PATIENTS", 24), ("SIZE", 48), ("IMAGES", 8)):
+        monkeypatch.setattr(demo, name, value)
+    made = call("demo", tmp_path / "demo")
+    assert made.exit_code == 0, made.output
+    page = tmp_path / "demo" / "analysis" / "analysis.html"
+    assert opened == [page.as_uri()] and "done in" in made.stdout
+    text = page.read_text()
+    assert "6 of them simulated" in text and "Can they tell real from synthetic?" in text
+    assert page.stat().st_size > 100_000 and "<script" not in text
+    again = call("demo", tmp_path / "demo", "--no-open")
+    assert again.exit_code == 0 and len(opened) == 1
+    assert page.read_text() == text

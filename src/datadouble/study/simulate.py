@@ -6,7 +6,7 @@ a criterion at d' / 2 + bias. With equal variances the area under the ROC curve 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -124,12 +124,16 @@ def simulate_answers(study: Path | str, readers: Sequence[SimulatedReader], *, s
             one.name: known.get(one.name) or store.add_reader(one.name, group=one.group, years=one.years).id
             for one in readers
         }
-        marker = store.study.path / "private" / MARKER
-        files.write_json(marker, sorted(simulated_readers(store.study.path) | set(ids.values())))
+        mark_simulated(store.study.path, ids.values())
         return sum(
             _read_all(store, clock, ids[one.name], one, seed)
             for one in track(readers, "simulated readers", len(readers))
         )
+
+
+def mark_simulated(study: Path, readers: Iterable[int]) -> None:
+    """Note that readers, by id, are scripts: every analysis of the study then says so."""
+    files.write_json(study / "private" / MARKER, sorted(simulated_readers(study) | set(readers)))
 
 
 def simulated_readers(study: Path) -> set[int]:

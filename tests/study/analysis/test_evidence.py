@@ -141,6 +141,34 @@ def test_patients_with_several_images_widen_and_are_said(analysed: Analysed) -> 
     assert any("patients as units" in note for note in together["notes"])
 
 
+def test_shares_take_patients_as_units(analysed: Analysed) -> None:
+    reader = SimulatedReader("r", dprime=0.5)
+    apart, together = (sets(analysed("coldit-1", [reader], 60, patients=patients)) for patients in (0, 12))
+    assert apart["sensitivity"]["value"] == together["sensitivity"]["value"]
+    assert "units" not in apart["sensitivity"] and together["sensitivity"]["units"] == 6
+    assert together["accuracy"]["units"] == 12
+
+
+def test_intervals_that_rest_on_a_handful_are_named(analysed: Analysed) -> None:
+    sharp = SimulatedReader("s", dprime=6.0, own_noise=1.0)
+    plain = [SimulatedReader(f"p{i}", dprime=0.5, own_noise=1.0) for i in range(2)]
+    notes = " ".join(analysed("coldit-1", [sharp, *plain], 60)["notes"])
+    assert "R1: one of the four outcomes" in notes and "fewer than 5 times" in notes
+    assert "R2" not in notes and "was answered in less than" not in notes
+    shy = [SimulatedReader(f"y{i}", bias=1.6, own_noise=1.0) for i in range(2)]
+    notes = " ".join(analysed("coldit-1", shy, 200)["notes"])
+    assert "“synthetic” was answered in less than 15% of looks" in notes and "91%" in notes
+
+
+def test_what_cannot_be_bounded_has_no_interval(analysed: Analysed) -> None:
+    readers = [SimulatedReader(f"r{i}", dprime=0.8, group=("junior", "senior")[i % 2]) for i in range(4)]
+    evidence = analysed("coldit-2", readers, 30, parts=("full", "lesion"))
+    wilcoxon = evidence["comparisons"]["parts"][0]["wilcoxon"]
+    assert wilcoxon["low"] is wilcoxon["high"] is None and "4 readers" in wilcoxon["note"]
+    ranks = evidence["tasks"][0]["groups"][0]["ranks"]
+    assert "p_value" in ranks and "low" not in ranks
+
+
 def test_images_that_deceive_everybody_are_found(analysed: Analysed) -> None:
     readers = [SimulatedReader(f"r{i}", dprime=1.0, own_noise=0.0) for i in range(6)]
     task = analysed("coldit-1", readers, 60)["tasks"][0]

@@ -1,14 +1,22 @@
 """The reader's page: what it shows and stores."""
 
+import copy
 import html
 import json
 import re
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from datadouble.cohort import Cohort
+from datadouble.study.create import create_study
 from datadouble.study.database import StoreError
+from datadouble.study.protocol import protocol_from
+
+from ..conftest import PLAIN
+from .conftest import Web
 
 
 def test_the_page_tells_no_truth(web: Any) -> None:
@@ -243,6 +251,24 @@ def test_html_in_names_is_text(web: Any) -> None:
     for text in (page, admin):
         assert "<img" not in text and "&lt;img" in text
     assert "<b>g" not in admin
+
+
+def test_html_in_free_text_is_stored_as_it_is_and_shown_nowhere(
+    tmp_path: Path, cohorts: tuple[Cohort, Cohort], clock: Any
+) -> None:
+    values = copy.deepcopy(PLAIN)
+    values["questions"][0]["free_text"] = True
+    create_study(protocol_from(values), *cohorts, tmp_path / "study")
+    web = Web(tmp_path / "study", clock)
+    evil = "</textarea><script>alert(1)</script>\u202e=1+1"
+    with web.client:
+        shown = web.post("next").json()["shown"]
+        reply = web.answer(shown["shown_id"], text=evil)
+        assert reply.status_code == 200 and "script" not in reply.text
+        assert web.store.answers_table(practice=True)["text"].iloc[0] == evil.replace("\u202e", "")
+        for path in (f"/r/{web.token}", f"/admin/{web.admin_token}"):
+            assert "alert(1)" not in web.client.get(path).text
+        assert web.answer(web.post("next").json()["shown"]["shown_id"], text="x" * 8001).status_code == 400
 
 
 def test_monitor(web: Any) -> None:

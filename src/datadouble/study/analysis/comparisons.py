@@ -9,6 +9,7 @@ import numpy as np
 
 from datadouble import stats
 from datadouble.audit.evidence import named
+from datadouble.study.analysis.intervals import contrast
 from datadouble.study.analysis.readers import adjust, compared
 from datadouble.study.analysis.readings import Task
 
@@ -79,17 +80,15 @@ def _with_all(rows: list[dict[str, Any]], about: dict[str, Any]) -> dict[str, An
     if rows:
         values = [[row["areas"][side]["value"] for row in rows] for side in (0, 1)]
         rank = stats.wilcoxon_signed_rank(values[0], values[1])
-        entry["wilcoxon"] = _finite_ends(named(rank))
+        entry["wilcoxon"] = named(rank)
         if len(rows) < FEWEST_FOR_WILCOXON:
-            entry["wilcoxon"]["note"] = (
-                f"{len(rows)} readers: below {FEWEST_FOR_WILCOXON} this test cannot reach 0.05"
-            )
+            entry["wilcoxon"] |= {
+                "low": None,
+                "high": None,
+                "note": f"{len(rows)} readers: below {FEWEST_FOR_WILCOXON} this test cannot reach 0.05, nor bound the "
+                "difference",
+            }
     return entry
-
-
-def _finite_ends(entry: dict[str, Any]) -> dict[str, Any]:
-    """An area's difference lies in -1..1: an end that is not known is that end."""
-    return entry | {"low": max(entry["low"], -1.0), "high": min(entry["high"], 1.0)}
 
 
 def group_against_group(task: Task) -> list[dict[str, Any]]:
@@ -98,8 +97,6 @@ def group_against_group(task: Task) -> list[dict[str, Any]]:
     ``value`` and its interval are DeLong's contrast and hold for these readers; ``ranks`` is Mann and Whitney's test of
     the readers' areas, which asks about readers like these and has little power with a few.
     """
-    from scipy.special import ndtr, ndtri
-
     found: list[dict[str, Any]] = []
     if not task.binary:
         return found
@@ -120,8 +117,6 @@ def group_against_group(task: Task) -> list[dict[str, Any]]:
             weights = np.concatenate(
                 [np.full(len(codes[0]), 1 / len(codes[0])), np.full(len(codes[1]), -1 / len(codes[1]))]
             )
-            difference = float(weights @ placed.auc)
-            error = float(np.sqrt(stats.delong_covariance(placed, weights[None])[0, 0]))
             entry: dict[str, Any] = {
                 "first": first,
                 "second": second,
@@ -132,20 +127,13 @@ def group_against_group(task: Task) -> list[dict[str, Any]]:
                     float(placed.auc[: len(codes[0])].mean()),
                     float(placed.auc[len(codes[0]) :].mean()),
                 ],
-                "value": difference,
                 "n": len(ratings),
-            }
-            if error > 0:
-                half = float(ndtri(0.975)) * error
-                entry |= {
-                    "low": max(-1.0, difference - half),
-                    "high": min(1.0, difference + half),
-                    "p_value": float(2 * ndtr(-abs(difference / error))),
-                }
+            } | contrast(placed, weights)
             rank = stats.mann_whitney(placed.auc[: len(codes[0])], placed.auc[len(codes[0]) :])
-            entry["ranks"] = named(rank) | {
-                "what": "chance that a reader of the first group has the larger area"
-            }
+            # Without an interval: none holds 95% of groups of three.
+            entry["ranks"] = {
+                key: value for key, value in named(rank).items() if key not in ("low", "high")
+            } | {"what": "chance that a reader of the first group has the larger area"}
             found.append(entry)
     adjust(found)
     return found

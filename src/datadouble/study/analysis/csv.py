@@ -54,7 +54,6 @@ MEASURES = (
     "auc",
     "binormal.auc",
     "two_answer_auc",
-    "two_answer_auc_newcombe",
     "sensitivity",
     "specificity",
     "accuracy",

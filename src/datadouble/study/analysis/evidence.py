@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from datadouble.audit.evidence import plain
-from datadouble.study.analysis.agreement import agreement, confusion, deceived, with_oneself
+from datadouble.study.analysis.agreement import agreement, confusion, deceived, few_answers, with_oneself
 from datadouble.study.analysis.comparisons import (
     group_against_group,
     part_against_part,
@@ -50,7 +50,8 @@ def make_evidence(
                 "one_sided_below": ONE_SIDED,
                 "seed": seed,
                 "auc_interval": "delong-logit, patients as units where they have several images",
-                "proportion_interval": "Wilson with continuity correction",
+                "proportion_interval": "Wilson, patients as units where they have several images",
+                "coverage": "results/study/coverage.md",
             },
             "tasks": [_task(task, seed) for task in tasks],
             "comparisons": comparisons,
@@ -109,7 +110,7 @@ def _task(task: Task, seed: int) -> dict[str, Any]:
         "agreement": agreement(task),
         "with_oneself": with_oneself(task),
         "deceived": deceived(task),
-        "confusion": confusion(task, seed=seed),
+        "confusion": confusion(task),
     }
 
 
@@ -131,9 +132,10 @@ def _notes(tasks: list[Task]) -> list[str]:
         if task.clustered:
             notes.append(
                 f"{where}: {len(task.cases)} images are of {task.cases['patient'].nunique()} patients or look-alike "
-                "groups. Areas, their comparisons and the shares by class take patients as units; the intervals of "
-                "sensitivity, specificity, agreement and two-answer areas take images, and are somewhat too narrow."
+                "groups. Intervals take patients as units, but for those of the binormal fit and of answer times: "
+                "those take images, and are somewhat too narrow."
             )
+        notes += [f"{where}: {text}" for text in few_answers(task)]
         if task.scale == "two answers":
             notes.append(
                 f"{where}: no confidence was asked for, so the areas are those of two answers. They fall towards 0.5 "
