@@ -3,17 +3,23 @@
     python benchmarks/segmenters.py DOUBLE... --real COHORT                      # an hour or so on one core
     python benchmarks/segmenters.py DOUBLE... --real COHORT --preset demo        # that it works, in minutes
     python benchmarks/segmenters.py DOUBLE... --real COHORT --external centre-4 centre-5 --preset paper   # a GPU
+    python benchmarks/segmenters.py DOUBLE... --real COHORT --types "2,3|4,5" \\
+        --external-cohort BUSI=COHORT --external-types "benign|malignant"
 
 A double is PATH or NAME=PATH (a name such as AsynDGAN, DiffGuard, augment). Prints and writes segmenters.md and
 segmenters.json: DSC, macro F1 and accuracy with intervals over patients, inside and outside, and whether training on
-synthetic pictures alone is equivalent to real ones within a margin. The cost is said before it starts; the same
-command again continues what was cut off.
+synthetic pictures alone is equivalent to real ones within a margin. Outside are sites of the same cohort that were
+left out of training (--external), and all pictures with masks of other cohorts (--external-cohort, a test each). The
+cost is said before it starts; the same command again continues what was cut off.
 """
 
 import argparse
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from datadouble import files
 from datadouble.audit.pictures import read_pictures
@@ -39,7 +45,87 @@ def types_of(text: str | None, cohort: Cohort) -> tuple[dict[str, int] | None, i
     if text is None:
         return None, len(cohort.info.mask_classes)
     groups = [[label.strip() for label in part.split(",")] for part in text.split("|")]
-    return {label: number for number, group in enumerate(groups, 1) for label in group}, 1 + len(groups)
+    types = {label: number for number, group in enumerate(groups, 1) for label in group}
+    unknown = sorted(set(types) - set(cohort.info.classes) - set(cohort.table["label"]))
+    if unknown or len(types) < sum(map(len, groups)):
+        raise DataDoubleError(
+            "a label is not in the cohort, or stands for two classes",
+            where=f"{cohort.info.name}, --types",
+            found=", ".join(unknown) or text,
+            remedy=f"its labels: {', '.join(cohort.info.classes)}",
+        )
+    return types, 1 + len(groups)
+
+
+def external_tests(
+    named: list[str], types: list[str], own: str | None, real: Cohort, classes: int
+) -> dict[str, tuple[Cohort, dict[str, int] | None]]:
+    """Cohorts (NAME=PATH) that nothing was trained on, with the class ids of their labels.
+
+    Raises
+    ------
+    DataDoubleError
+        For a synthetic cohort, other classes than the training's, or patients that both cohorts have.
+    """
+    if types and len(types) not in (1, len(named)):
+        raise DataDoubleError(
+            "label groups do not fit the external cohorts",
+            where="--external-types",
+            found=f"{len(types)} for {len(named)} cohorts",
+            remedy="give them once for all, or once for each --external-cohort in their order",
+        )
+    found: dict[str, tuple[Cohort, dict[str, int] | None]] = {}
+    for place, text in enumerate(named):
+        name, cohort = named_double(text)
+        groups = own if not types else types[0] if len(types) == 1 else types[place]
+        of, count = types_of(groups, cohort)
+        fault = ""
+        if cohort.info.origin != "real":
+            fault = "an external test must be real"
+        elif count != classes or (of is None and cohort.info.mask_classes != real.info.mask_classes):
+            fault = "an external cohort has other classes than the training"
+        if fault:
+            raise DataDoubleError(
+                fault,
+                where=name,
+                found=f"{cohort.info.origin}, {count - 1} lesion classes; trained are {classes - 1}",
+                remedy='say which labels are which class: --external-types "a,b|c"',
+            )
+        patients = set(cohort.table["patient_id"]) & set(real.table["patient_id"]) - {""}
+        # Phantoms number their patients: the same number is another patient.
+        if patients and (cohort.info.contains_real_pixels or real.info.contains_real_pixels):
+            raise DataDoubleError(
+                "an external cohort has patients of the training cohort",
+                where=name,
+                found=f"{len(patients)} in both",
+                remedy="leave them out, or use another cohort",
+            )
+        found[f"external {name}"] = cohort, of
+    return found
+
+
+def apart(cases: Cases, name: str) -> Cases:
+    """The same cases, their patients' names marked as another cohort's."""
+    return replace(cases, patients=np.array([f"{name}:{patient}" for patient in cases.patients]))
+
+
+def check_unseen(train: Cases, tests: Mapping[str, Cases]) -> None:
+    """Refuse tests that hold a training picture, whatever its patient is called; blank slices are alike everywhere.
+
+    Raises
+    ------
+    DataDoubleError
+    """
+    known = {np.asarray(image).tobytes() for image in train.slices().images}
+    for name, cases in tests.items():
+        shared = sum(np.ptp(image) > 0 and image.tobytes() in known for image in cases.slices().images)
+        if shared:
+            raise DataDoubleError(
+                f"the {name} test holds pictures of the training",
+                where=name,
+                found=f"{shared} of {len(cases.slices())}",
+                remedy="use a cohort that was in no training",
+            )
 
 
 def main() -> None:
@@ -52,6 +138,20 @@ def main() -> None:
         "--external", nargs="*", default=[], metavar="SITE", help="sites tested on, never trained on"
     )
     parser.add_argument("--by", default="site", choices=["site", "device"], help="what --external names")
+    parser.add_argument(
+        "--external-cohort",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="another cohort, tested on with all its pictures that have masks; repeatable",
+    )
+    parser.add_argument(
+        "--external-types",
+        action="append",
+        default=[],
+        metavar="GROUPS",
+        help="as --types, for its labels: once for all external cohorts, or once for each; default: --types",
+    )
     parser.add_argument("--test", nargs="+", default=["test"], help="splits of the internal test")
     parser.add_argument(
         "--types",
@@ -83,6 +183,7 @@ def run(options: argparse.Namespace) -> None:
         settings = {kind: replace(setting, steps=options.steps) for kind, setting in settings.items()}
     size = settings[options.kinds[0]].size
     types, classes = types_of(options.types, real)
+    others = external_tests(options.external_cohort, options.external_types, options.types, real, classes)
 
     outside = real.table[options.by].isin(options.external).to_numpy()
     for site in options.external:
@@ -101,7 +202,7 @@ def run(options: argparse.Namespace) -> None:
     if options.external:
         parts["external"] = real.where(outside)
 
-    def pictures(cohort: Cohort) -> Cases:
+    def pictures(cohort: Cohort, types: Mapping[str, int] | None = types) -> Cases:
         return cases_of(read_pictures(cohort, size, cache_dir=options.cache / "pictures"), size, types=types)
 
     tests = {
@@ -109,7 +210,12 @@ def run(options: argparse.Namespace) -> None:
         for name, part in parts.items()
         if name != "train"
     }
+    for name, (cohort, of) in others.items():
+        # A cohort whose masks name no type has no volumes of its own either.
+        whole = options.volumes and of is None
+        tests[name] = apart(volumes_of(cohort, size) if whole else pictures(cohort, of), name)
     train = pictures(parts["train"])
+    check_unseen(train, {name: tests[name] for name in others})
     arms = {REFERENCE: TableArm("real 2D", train, True)}
     if options.volumes:
         arms["real_3d"] = TableArm("real 3D", volumes_of(parts["train"], size), True)

@@ -12,14 +12,20 @@ PROBLEMS = 1
 WRONG_USE = 2
 INTERRUPTED = 130  # what a shell expects after Ctrl-C
 
+# Import name -> the extra that brings it. What the core brings is not here: without it nothing works.
 _EXTRA_OF = {
     "rapidocr_onnxruntime": "ocr",
     "cv2": "ocr",
-    "diffusers": "hub",
     "huggingface_hub": "hub",
-    "transformers": "hub",
+    "transformers": "models",
     "opacus": "dp",
+    "dp_accounting": "dp",
+    "monai": "segmentation",
+    "einops": "segmentation",
     "fastapi": "study",
+    "starlette": "study",
+    "pydantic": "study",
+    "anyio": "study",
     "uvicorn": "study",
     "pydicom": "ct",
     "nibabel": "ct",

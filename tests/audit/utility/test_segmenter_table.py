@@ -11,7 +11,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from datadouble.audit.pictures import Pictures
-from datadouble.audit.utility import segmenters
+from datadouble.audit.utility import segmenter_store, segmenters
 from datadouble.audit.utility.segmenter_data import Cases, cases_of, check_tests
 from datadouble.audit.utility.segmenter_markdown import segmenters_markdown
 from datadouble.audit.utility.segmenter_settings import SEGMENTERS
@@ -40,15 +40,13 @@ class NearestMean:
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_training() -> Iterator[None]:
-    def train(
-        kind: str, images: Any, masks: Any, classes: int, settings: Any, seed: int = 0, **others: Any
-    ) -> NearestMean:
+    def train(cases: Cases, classes: int, settings: Any, seed: int, **others: Any) -> NearestMean:
         for _ in range(settings.steps):
             others["step_done"]()
-        return NearestMean(images, masks, classes, settings.steps)
+        return NearestMean(cases.images, cases.masks, classes, settings.steps)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segmenters, "train_segmenter", train)
+        patch.setattr(segmenter_store, "trained_segmenter", train)
         patch.setattr(segmenters, "predict", lambda network, images: [network.outline(i) for i in images])
         yield
 

@@ -141,6 +141,56 @@ def test_a_loss_that_mixes_samples_is_refused() -> None:
         check_per_sample_gradients(network, mixing, (pictures(), torch.ones(3, 1)))
 
 
+class RoundedAtTheKink(nn.Module):
+    """A ReLU asked at zero in each map's first pixel; in float32 a batch rounds it up and a single sample down.
+
+    As MONAI's DynUNet did it: -2.6e-7 and 4.1e-7 in one of 32,768 pixels, and gradients 2e-3 apart.
+    """
+
+    def __init__(self, mixing: float = 0.0) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 2, 1)
+        self.mixing = mixing
+        self.kept: list[Tensor] = []  # as DynUNet keeps its last scores; such a network cannot be copied
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x)
+        h = h - h[..., :1, :1].detach()
+        if x.dtype == torch.float32:
+            h = h + (3e-7 if len(x) > 1 else -3e-7)
+        h = h + self.mixing * h.mean(0, keepdim=True)
+        self.kept = [self.last(nn.functional.leaky_relu(h))]
+        return self.kept[0]
+
+
+def test_rounding_across_a_kink_is_told_from_a_wrong_gradient() -> None:
+    torch.manual_seed(0)
+    batch = pictures(), torch.zeros(3, 2, 16, 16)
+    for engine in ENGINES:
+        network = RoundedAtTheKink()
+        assert check_per_sample_gradients(network, squared, batch, engine=engine) < 1e-5
+        assert network.first.weight.dtype == torch.float32
+        # The error is there: a tolerance of float32's own rounding shows it to a gate that does not ask twice.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("datadouble.training.privacy.per_sample.TOLERANCE_KINK", 0.0)
+            with pytest.raises(DataDoubleError, match="protect nothing"):
+                check_per_sample_gradients(network, squared, batch, engine=engine)
+        for mixing in (1e-3, 1e-2):  # wrong by as little: float64 finds it as well
+            with pytest.raises(DataDoubleError, match="protect nothing"):
+                check_per_sample_gradients(RoundedAtTheKink(mixing), squared, batch, engine=engine)
+
+
+def test_a_gradient_that_is_no_number_is_refused() -> None:
+    """NaN compares with nothing: a greatest error must not lose it."""
+
+    def broken(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        losses = squared(network, x, y)
+        return losses * torch.tensor([float("nan"), 1.0, 1.0])[: len(losses)]
+
+    with pytest.raises(DataDoubleError, match="protect nothing"):
+        check_per_sample_gradients(RoundedAtTheKink(), broken, (pictures(), torch.zeros(3, 2, 16, 16)))
+
+
 def test_a_parameter_that_no_gradient_reaches_is_named() -> None:
     class Idle(nn.Module):
         def __init__(self) -> None:

@@ -32,7 +32,7 @@ from datadouble.audit.privacy.two_cohorts import TwoCohortResult
 from datadouble.audit.utility.segmenter_data import Cases
 from datadouble.audit.utility.segmenter_scores import case_dice
 from datadouble.audit.utility.segmenter_settings import SegmenterSettings
-from datadouble.audit.utility.segmenter_table import CODE
+from datadouble.audit.utility.segmenter_store import CODE
 from datadouble.progress import track
 from datadouble.randomness import seed_for
 from datadouble.stats import holm

@@ -20,9 +20,10 @@ from datadouble.audit.evidence import named, plain
 from datadouble.audit.parts import source_fingerprint
 from datadouble.audit.utility.scores import make_resamples
 from datadouble.audit.utility.segmenter_data import Cases
+from datadouble.audit.utility.segmenter_jobs import predict_cases
 from datadouble.audit.utility.segmenter_scores import CaseScores, measure, score_cases
 from datadouble.audit.utility.segmenter_settings import SegmenterSettings
-from datadouble.audit.utility.segmenter_table import CODE, predict_cases
+from datadouble.audit.utility.segmenter_store import CODE
 from datadouble.errors import DataDoubleError
 from datadouble.progress import track
 from datadouble.randomness import generator_for, seed_for

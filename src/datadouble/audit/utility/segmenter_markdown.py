@@ -16,7 +16,7 @@ def segmenters_markdown(found: dict[str, Any]) -> str:
     lines = []
     for test, n in found["n"].items():
         lines += [
-            f"### {test.capitalize()} test: {n['cases']} cases of {n['patients']} patients",
+            f"### {test[:1].upper()}{test[1:]} test: {n['cases']} cases of {n['patients']} patients",
             "",
             "| trained on | " + " | ".join(f"{WORDS[k]} DSC | F1 | accuracy" for k in kinds) + " |",
             "|---|" + "---|---|---|" * len(kinds),

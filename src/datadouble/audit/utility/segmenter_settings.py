@@ -103,6 +103,21 @@ _NNUNET = SegmenterSettings(
     batch_3d=0,
     test_mirror=True,
 )
+# AdamW let it fall back to background alone: of five tumours on CT at 64 px, 400 steps left a lesion's Dice of 0.52 at
+# 0.002 and of 0.001 at 0.0005, SGD 0.85.
+_UNET = SegmenterSettings(
+    "unet",
+    256,
+    60_000,
+    24,
+    optimiser="sgd",
+    learning_rate=0.01,
+    weight_decay=3e-5,
+    schedule="poly",
+    augment="turned",
+    foreground=0.33,
+    precision="bf16",
+)
 # Chen et al. 2021: SGD 0.01, momentum 0.9, weight decay 1e-4, batch 24, poly; 14k steps on Synapse. Weights from
 # ImageNet cannot be assumed here: trained from scratch it needs more.
 _TRANSUNET = SegmenterSettings(
@@ -120,14 +135,14 @@ _TRANSUNET = SegmenterSettings(
 )
 
 SEGMENTERS: dict[str, dict[str, SegmenterSettings]] = {
-    # The paper trains at 256 px and names none of the U-Net's settings: nnU-Net's width, AdamW.
+    # The paper trains at 256 px and names none of the U-Net's settings: nnU-Net's width and optimiser.
     "paper": {
-        "unet": SegmenterSettings("unet", 256, 60_000, 24, augment="turned", precision="bf16", levels=6),
+        "unet": replace(_UNET, steps=60_000, batch=24, levels=6),
         "dynunet": _NNUNET,
         "transunet": _TRANSUNET,
     },
     "gpu-128": {
-        "unet": SegmenterSettings("unet", 128, 8_000, 32, augment="turned", precision="bf16"),
+        "unet": replace(_UNET, size=128, steps=8_000, batch=32),
         "dynunet": replace(_NNUNET, size=128, steps=8_000),
         "transunet": replace(
             _TRANSUNET, size=128, steps=8_000, optimiser="adamw", learning_rate=3e-4, weight_decay=0.01
@@ -135,7 +150,17 @@ SEGMENTERS: dict[str, dict[str, SegmenterSettings]] = {
     },
     # One to two minutes a training on one core.
     "cpu-64": {
-        "unet": SegmenterSettings("unet", 64, 400, 16, learning_rate=2e-3, width=8, levels=4),
+        "unet": replace(
+            _UNET,
+            size=64,
+            steps=400,
+            batch=16,
+            momentum=0.9,
+            learning_rate=0.1,
+            augment="light",
+            precision="fp32",
+            width=8,
+        ),
         "dynunet": replace(
             _NNUNET,
             size=64,

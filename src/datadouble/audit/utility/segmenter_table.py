@@ -6,22 +6,18 @@ that a killed table goes on.
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from datadouble import files
 from datadouble.audit.evidence import named, plain
-from datadouble.audit.parts import source_fingerprint
 from datadouble.audit.utility.compare import verdict_words
-from datadouble.audit.utility.mask_classes import clean_volume
 from datadouble.audit.utility.scores import make_resamples
 from datadouble.audit.utility.segmenter_data import Cases, check_tests
+from datadouble.audit.utility.segmenter_jobs import TableArm, plan_jobs, run_jobs
 from datadouble.audit.utility.segmenter_scores import (
     MEASURES,
     CaseScores,
@@ -29,38 +25,15 @@ from datadouble.audit.utility.segmenter_scores import (
     constant_floor,
     false_alarms,
     measure,
-    score_cases,
 )
-from datadouble.audit.utility.segmenter_settings import KINDS, WORDS, SegmenterSettings
+from datadouble.audit.utility.segmenter_settings import KINDS, SegmenterSettings
 from datadouble.errors import DataDoubleError
-from datadouble.progress import Bar
 from datadouble.randomness import seed_for
+
+__all__ = ["MARGIN", "REFERENCE", "TableArm", "assess_segmenters"]
 
 MARGIN = 0.05  # of DSC, F1 and accuracy alike: fixed here, before any result
 REFERENCE = "real_2d"
-CODE = (
-    *(f"audit/utility/segmenter{name}.py" for name in ("s", "_augment", "_inputs", "_losses", "_scores")),
-    "audit/utility/mask_classes.py",
-    "audit/utility/sliding.py",
-    *(f"networks/{name}.py" for name in ("dynunet", "nnunet_plan", "segmentation", "transunet")),
-)
-
-
-class TableArm(NamedTuple):
-    """A row of the table: its words, what it trains on, and whether that holds real pixels."""
-
-    words: str
-    cases: Cases
-    is_real: bool
-
-
-class TableJob(NamedTuple):
-    """One training."""
-
-    arm: str
-    kind: str
-    seed: int
-    path: Path | None
 
 
 def assess_segmenters(
@@ -92,7 +65,8 @@ def assess_segmenters(
     margin : float
         Largest difference of a measure that would not matter, for the equivalence test.
     cache : Path, optional
-        Folder of finished trainings; the same call again goes on.
+        Folder of finished trainings and their networks; the same call again goes on, and other tests train nothing
+        anew.
     say : callable, optional
         Told the cost before anything starts.
 
@@ -102,7 +76,7 @@ def assess_segmenters(
         Plain JSON values: ``arms[arm]["kinds"][kind][test]`` with ``dice``, ``f1``, ``accuracy`` (estimates),
         ``fifths`` by lesion volume, ``false_alarms``, and ``against_real`` with a TOST for each measure; ``n``,
         ``margin``, ``floor`` (of an answer that looks at no picture: where real training is not above it, nothing is
-        called equivalent) and ``notes``.
+        called equivalent) and ``notes``. A private arm also has ``privacy[kind]``: what each training spent.
 
     Raises
     ------
@@ -131,8 +105,8 @@ def assess_segmenters(
     chosen = {
         kind: choose_settings(kind, preset if isinstance(preset, str) else preset[kind]) for kind in kinds
     }
-    jobs = _jobs(arms, tests, chosen, classes, seeds, upright, seed, cache)
-    results = _run(jobs, arms, tests, chosen, classes, upright, seed, say)
+    jobs = plan_jobs(arms, tests, chosen, classes, seeds, upright, seed, cache)
+    results, spent = run_jobs(jobs, arms, tests, chosen, classes, upright, seed, cache, say)
     per_test = {
         name: {
             "types": cases.types(classes),
@@ -157,6 +131,8 @@ def assess_segmenters(
                 entry["kinds"][kind] = {
                     test: _cell(name, kind, test, results, seeds, per_test[test], margin) for test in tests
                 }
+        if arm.privacy is not None:
+            entry["privacy"] = {kind: _spent([spent[name, kind, n] for n in range(seeds)]) for kind in kinds}
         found[name] = entry
     return plain(
         {
@@ -177,147 +153,14 @@ def _count(cases: Cases) -> dict[str, int]:
     return {"cases": len(cases), "patients": len(np.unique(cases.patients))}
 
 
-def _jobs(
-    arms: Mapping[str, TableArm],
-    tests: Mapping[str, Cases],
-    chosen: Mapping[str, SegmenterSettings],
-    classes: int,
-    seeds: int,
-    upright: bool,
-    seed: int,
-    cache: Path | None,
-) -> list[TableJob]:
-    tested = [f"{name} {cases.fingerprint}" for name, cases in sorted(tests.items())]
-    jobs = []
-    for name, arm in arms.items():
-        content = arm.cases.fingerprint if cache is not None else ""
-        for kind, settings in chosen.items():
-            if arm.cases.are_volumes and kind == "transunet":
-                continue
-            for number in range(seeds):
-                key = files.fingerprint(
-                    source_fingerprint(*CODE),
-                    json.dumps(asdict(settings), sort_keys=True),
-                    content,
-                    *tested,
-                    str((kind, number, seed, classes, upright)),
-                )
-                path = None if cache is None else cache / f"{name}-{kind}-{number}-{key}.json"
-                jobs.append(TableJob(name, kind, number, path))
-    return jobs
-
-
-def _run(
-    jobs: list[TableJob],
-    arms: Mapping[str, TableArm],
-    tests: Mapping[str, Cases],
-    chosen: Mapping[str, SegmenterSettings],
-    classes: int,
-    upright: bool,
-    seed: int,
-    say: Callable[[str], None] | None,
-) -> dict[tuple[str, str, int], dict[str, CaseScores]]:
-    from datadouble.audit.utility.segmenters import train_segmenter
-
-    results: dict[tuple[str, str, int], dict[str, CaseScores]] = {}
-    for job in jobs:
-        stored = _stored(job.path, tests)
-        if stored is not None:
-            results[job[:3]] = stored
-    left = [job for job in jobs if job[:3] not in results]
-    if not left:
-        return results
-    if say is not None:
-        say(_cost_words(left, arms, chosen, classes))
-    total = sum(chosen[job.kind].steps for job in jobs)
-    with Bar("segmenters", total, total - sum(chosen[job.kind].steps for job in left)) as bar:
-        for job in left:
-            cases, settings = arms[job.arm].cases, chosen[job.kind]
-            started, busy = time.perf_counter(), time.process_time()
-            segmenter = train_segmenter(
-                job.kind,
-                cases.images,
-                cases.masks,
-                classes,
-                settings,
-                # Without the arm: equal cases give equal networks, and arms share their noise.
-                seed_for(seed, job.kind, job.seed),
-                spacings=cases.spacings,
-                upright=upright,
-                step_done=bar.advance,
-            )
-            trained = time.perf_counter() - started
-            scores = {
-                name: score_cases(c.masks, predict_cases(segmenter, c), classes).to_json()
-                for name, c in tests.items()
-            }
-            # Read back, so that numbers are the same whether they were stored or not.
-            results[job[:3]] = {name: CaseScores.from_json(score) for name, score in scores.items()}
-            if job.path is not None:
-                job.path.parent.mkdir(parents=True, exist_ok=True)
-                values = {
-                    "scores": scores,
-                    "training_seconds": round(trained, 2),
-                    "seconds": round(time.perf_counter() - started, 2),
-                    "processor_seconds": round(time.process_time() - busy, 2),
-                }
-                files.write_json(job.path, values)
-    return results
-
-
-def predict_cases(segmenter: Any, cases: Cases) -> list[np.ndarray]:
-    """Predicted masks; volumes, by slices or whole, are cleaned as the paper does."""
-    from datadouble.audit.utility.segmenters import predict
-
-    found = predict(segmenter, cases.images)
-    return [clean_volume(mask) for mask in found] if cases.are_volumes else found
-
-
-def _cost_words(
-    left: list[TableJob],
-    arms: Mapping[str, TableArm],
-    chosen: Mapping[str, SegmenterSettings],
-    classes: int,
-) -> str:
-    """What is left, measured on a few steps of each kind and dimension."""
-    from dataclasses import replace
-
-    from datadouble.audit.utility.segmenters import train_segmenter
-
-    per_step: dict[tuple[str, bool], float] = {}
-    seconds = 0.0
-    for job in left:
-        cases = arms[job.arm].cases
-        of = (job.kind, cases.are_volumes)
-        if of not in per_step:
-            times: list[float] = []
-            train_segmenter(
-                job.kind,
-                cases.images,
-                cases.masks,
-                classes,
-                replace(chosen[job.kind], steps=4),
-                spacings=cases.spacings,
-                step_done=lambda times=times: times.append(time.perf_counter()),  # type: ignore[misc]
-            )
-            per_step[of] = float(np.median(np.diff(times)))
-        seconds += per_step[of] * chosen[job.kind].steps
-    each = ", ".join(
-        f"{WORDS[kind]}{' 3D' if deep else ''} {value:.2g} s" for (kind, deep), value in per_step.items()
-    )
-    return f"{len(left)} trainings left, about {seconds / 60:.0f} min here (a step: {each}); finished ones are kept"
-
-
-def _stored(path: Path | None, tests: Mapping[str, Cases]) -> dict[str, CaseScores] | None:
-    if path is None or not path.is_file():
-        return None
-    try:
-        value = json.loads(path.read_text())["scores"]
-        scores = {name: CaseScores.from_json(value[name]) for name in tests}
-    except (ValueError, TypeError, KeyError):
-        return None  # damaged: done again
-    good = all(len(scores[name].called) == len(cases) for name, cases in tests.items())
-    return scores if good else None
+def _spent(trainings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The facts of a private cell: equal for all its trainings but what the gate and the clipping found."""
+    return {
+        **trainings[0],
+        "gradient_error": max(each["gradient_error"] for each in trainings),
+        "share_clipped": float(np.mean([each["share_clipped"] for each in trainings])),
+        "trainings": len(trainings),
+    }
 
 
 def _cell(

@@ -162,22 +162,16 @@ def train_segmenter(
     if private is not None:
         check_private_training(settings, dims, len(images), private)
     levels = lesion_levels(images, masks) if settings.normalise == "ct" else Levels(settings.normalise)
-    plan = None
-    if kind == "dynunet":
-        plan = plan_segmenter(
-            settings, [image.shape for image in images], classes, dims=dims, spacings=spacings
-        )
-    patch = tuple(plan.patch if plan and dims == 3 else settings.patch_3d) if dims == 3 else ()
-    batch = plan.batch if plan else settings.batch if dims == 2 else settings.batch_3d
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(seed, "weights") % 2**32)
-        network = build_segmenter(settings, classes, dims, plan)
-        network = (replace_batch_norm(network) if private else network).to(device)
+        shapes = [np.shape(image) for image in images]
+        segmenter = untrained_segmenter(
+            settings, shapes, classes, levels, spacings=spacings, private=private is not None
+        )
+        network, plan = segmenter.network, segmenter.plan
         torch.manual_seed(seed_for(seed, "dropout") % 2**32)
-        done = None
         if private is not None:
-            done = train_private_segmenter(
+            segmenter.privacy = train_private_segmenter(
                 network,
                 images,
                 masks,
@@ -189,9 +183,37 @@ def train_segmenter(
                 step_done=step_done,
             )
         else:
-            drawer = Drawer(images, masks, levels, patch, settings.foreground, seed)
+            batch = plan.batch if plan else settings.batch if dims == 2 else settings.batch_3d
+            drawer = Drawer(images, masks, levels, segmenter.patch, settings.foreground, seed)
             _train(network, drawer, batch, settings, plan, seed, upright, step_done)
-    return Segmenter(network.eval(), settings, classes, dims, patch, levels, plan, done)
+    network.eval()
+    return segmenter
+
+
+def untrained_segmenter(
+    settings: SegmenterSettings,
+    shapes: Sequence[Sequence[int]],
+    classes: int,
+    levels: Levels,
+    *,
+    spacings: Sequence[Sequence[float]] | None = None,
+    private: bool = False,
+) -> Segmenter:
+    """A segmenter for cases of these shapes, with fresh weights by torch's own generator.
+
+    Parameters
+    ----------
+    private : bool
+        Group norm in place of batch norm.
+    """
+    dims, plan = len(shapes[0]), None
+    if settings.kind == "dynunet":
+        plan = plan_segmenter(settings, shapes, classes, dims=dims, spacings=spacings)
+    patch = tuple(plan.patch if plan and dims == 3 else settings.patch_3d) if dims == 3 else ()
+    network = build_segmenter(settings, classes, dims, plan)
+    network = replace_batch_norm(network) if private else network
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return Segmenter(network.to(device), settings, classes, dims, patch, levels, plan)
 
 
 def build_segmenter(

@@ -187,7 +187,7 @@ def compound_figure(
         axis.minorticks_off()
         axis.set_xticks([*ticks, apart], [*(f"{tick:g}" for tick in ticks), "no DP"])
     axes[1].axhline(0, color=MUTED, lw=1, ls=(0, (2, 2)))
-    axes[1].set_xlabel("epsilon, by patient (further left is more private)")
+    axes[1].set_xlabel("epsilon, by record: patient, or picture of a double (left is more private)")
     handles = [_mark(*styles[name], name) for name in drawn]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False, fontsize=8.5)
     return figure
