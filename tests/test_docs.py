@@ -96,6 +96,7 @@ def test_every_verb_and_option_is_in_the_reference() -> None:
     [
         ("coldit", "configuration.md"),
         ("diffguard", "configuration-diffguard.md"),
+        ("lesion", "configuration-lesion.md"),
         ("augment", "configuration-augment.md"),
         ("asyndgan", "configuration-asyndgan.md"),
     ],

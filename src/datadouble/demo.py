@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,13 @@ class Show(NamedTuple):
 SHOWS = {
     "coldit": Show("breast-ultrasound", "breast ultrasound scans: normal, and BI-RADS 2 to 5", "CoLDiT"),
     "diffguard": Show("chest-ct", "chest CT slices: normal, and five types of tumour", "DiffGuard"),
+    "lesion": Show(
+        "breast-lesions",
+        "breast ultrasound scans: normal, benign and malignant",
+        "three stages of lesion synthesis",
+    ),
 }
+HEALTHY_SEED = 1  # of the healthy scans that stand for another generator's double
 
 
 def run_demo(out: Path | str, *, recipe: str = "coldit", say: Callable[[str], None] = lambda _: None) -> Path:
@@ -32,7 +39,8 @@ def run_demo(out: Path | str, *, recipe: str = "coldit", say: Callable[[str], No
     Parameters
     ----------
     recipe
-        ``"coldit"``, or ``"diffguard"``, which draws pictures with masks.
+        ``"coldit"``, ``"diffguard"``, which draws pictures with masks, or ``"lesion"``, which draws lesions into
+        healthy scans.
     say
         Gets a line of text for the user now and then.
 
@@ -73,12 +81,30 @@ def run_demo(out: Path | str, *, recipe: str = "coldit", say: Callable[[str], No
     step(3, f"training {show.name} on the train split")
     recipes.fit(recipe, cohort, run, preset="demo", say=say)
     step(4, "drawing the double")
-    recipes.generate(run, double, per_class=PER_CLASS, say=say)
+    if recipe == "lesion":
+        healthy = _healthy_scans(out / "healthy", show.kind)
+        recipes.generate(run, double, per_class=PER_CLASS, backgrounds=healthy, say=say)
+    else:
+        recipes.generate(run, double, per_class=PER_CLASS, say=say)
     step(5, "auditing the double: copies and an overfitted double are planted to show that it can fail")
     evidence = audit(Cohort.open(double), Cohort.open(cohort), judged, run=run, effort="demo")
     say(f"verdict: {evidence.verdict}. {' '.join(evidence.reasons)}")
     say(f"done in {time.monotonic() - began:.0f} s")
     return judged / "report.html"
+
+
+def _healthy_scans(path: Path, kind: str) -> Path:
+    """Simulate healthy scans of other patients; they stand for the healthy class of a CoLDiT double."""
+    from datadouble import files
+    from datadouble.cohort import Cohort
+    from datadouble.cohort.phantom.cohort import make_phantom_cohort
+
+    if not (path / "cohort.json").is_file():
+        make_phantom_cohort(path, kind=kind, patients=PER_CLASS, seed=HEALTHY_SEED, classes=("normal",))
+    info = Cohort.open(path).info
+    if info.origin != "synthetic":
+        files.write_json(path / "cohort.json", replace(info, origin="synthetic").to_json())
+    return path
 
 
 def _refuse_errors(cohort: Path) -> None:

@@ -208,3 +208,22 @@ def test_errors() -> None:
         DiTConfig(16, 4, 2, width=64, heads=5)
     with pytest.raises(DataDoubleError, match="patch"):
         DiTConfig(15, 4, 2)
+
+
+def test_conditions_steer_a_class_and_not_the_null_label() -> None:
+    plain, told = (
+        DiT(DiTConfig(8, 2, 3, depth=1, width=32, heads=2, conditions=c), torch.Generator().manual_seed(0))
+        for c in (0, 5)
+    )
+    assert not any("condition" in name for name in plain.state_dict())
+    with torch.no_grad():
+        for p in told.parameters():
+            p.add_(0.05)
+    x, t = torch.randn(2, 2, 8, 8), torch.tensor([10.0, 700.0])
+    one, other = torch.randn(2, 5), torch.randn(2, 5)
+    of_class, null = torch.tensor([0, 2]), torch.tensor([3, 3])
+    assert not torch.allclose(told(x, t, of_class, one), told(x, t, of_class, other))
+    torch.testing.assert_close(told(x, t, null, one), told(x, t, null, other))
+    for wrong in (None, one[:, :4]):
+        with pytest.raises(DataDoubleError, match="conditions"):
+            told(x, t, of_class, wrong)

@@ -6,7 +6,14 @@ from torch import nn
 
 from datadouble.errors import DataDoubleError
 from datadouble.networks.dit import DiT, DiTConfig
-from datadouble.networks.lora import LowRank, add_lora, merged_state
+from datadouble.networks.lora import (
+    LowRank,
+    adapter_weights,
+    add_lora,
+    merge_lora,
+    merged_state,
+    swap_adapter,
+)
 
 
 def dit() -> DiT:
@@ -60,3 +67,42 @@ def test_wrong_use() -> None:
         add_lora(dit(), 0)
     with pytest.raises(DataDoubleError, match="no linear layer"):
         add_lora(nn.Sequential(nn.Conv2d(1, 1, 3)), 2)
+
+
+def test_targets_choose_layers_and_those_that_exist_are_told() -> None:
+    network = dit()
+    assert add_lora(network, 2, targets=("qkv", "mlp_out")) == 2
+    assert isinstance(network.blocks[0].qkv, LowRank) and isinstance(network.blocks[0].mlp_in, nn.Linear)
+    untouched = dit()
+    with pytest.raises(DataDoubleError, match="no such layers") as error:
+        add_lora(untouched, 2, targets=("qkv", "to_q"))
+    assert "to_q" in str(error.value) and "attention_out, mlp_in, mlp_out" in str(error.value)
+    assert all(p.requires_grad for p in untouched.parameters())  # nothing was frozen before it failed
+    with pytest.raises(DataDoubleError, match="adapters already"):
+        add_lora(network, 2)
+
+
+def test_adapters_are_swapped_and_folded_in_place() -> None:
+    first, second = dit(), dit()
+    for network, seed in ((first, 1), (second, 2)):
+        add_lora(network, 3, targets=("qkv", "final"), scaling=0.5)
+        random = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for p in network.parameters():
+                if p.requires_grad:
+                    p.normal_(std=0.2, generator=random)
+    swap_adapter(first, adapter_weights(second))
+    torch.testing.assert_close(first(*BATCH), second(*BATCH))
+    assert merge_lora(first) == 2
+    assert not any(isinstance(m, LowRank) for m in first.modules())
+    torch.testing.assert_close(first(*BATCH), second(*BATCH), rtol=1e-4, atol=1e-5)
+
+
+def test_an_adapter_of_another_shape_is_refused() -> None:
+    network, other = dit(), dit()
+    add_lora(network, 3, targets=("qkv",))
+    add_lora(other, 2, targets=("qkv",))
+    with pytest.raises(DataDoubleError, match="does not fit"):
+        swap_adapter(network, adapter_weights(other))
+    with pytest.raises(DataDoubleError, match="no adapters"):
+        swap_adapter(dit(), adapter_weights(other))

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from datadouble.cli import (
+    adapters,
     audit,
     check,
     demo,
@@ -60,6 +61,7 @@ app.command("duplicates", short_help="Find pictures that look alike.")(duplicate
 app.command("split", short_help="Divide patients: train, holdout, test.")(split.split)
 app.command("fit", short_help="Train a generator on a cohort.")(fit.fit)
 app.command("generate", short_help="Draw a double from a generator.")(generate.generate)
+app.command("adapters", short_help="List, merge or swap a run's adapters.")(adapters.adapters)
 app.command("audit", short_help="Judge a double: faithful, useful, safe?")(audit.audit)
 app.command("export", short_help="Write a cohort in another format.")(export.export)
 app.add_typer(study.app, name="study", short_help="Reader studies in the browser.")

@@ -11,7 +11,10 @@ from datadouble.cli.output import say
 def demo(
     out: Annotated[Path, typer.Argument(help="The folder for all that it makes.")] = Path("demo"),
     recipe: Annotated[
-        str, typer.Option(help="coldit on breast ultrasound, or diffguard with masks on chest CT.")
+        str,
+        typer.Option(
+            help="coldit on breast ultrasound, diffguard with masks on chest CT, or lesion into healthy scans."
+        ),
     ] = "coldit",
 ) -> None:
     """Simulated scans, a generator, a double and its report, in minutes and without a download."""

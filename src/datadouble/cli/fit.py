@@ -12,7 +12,7 @@ def fit(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="How the generator is built and trained: coldit or diffguard; baselines augment, asyndgan."
+            help="How the generator is built and trained: coldit, diffguard or lesion; baselines augment, asyndgan."
         ),
     ],
     cohort: Annotated[Path, typer.Argument(help="The cohort to learn from; its train split is used.")],
@@ -23,6 +23,10 @@ def fit(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting. Repeatable.")
     ] = None,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option(help="Of recipe lesion: train this stage alone. Repeatable.", metavar="STAGE"),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved settings and the cost, and stop.")
     ] = False,
@@ -30,4 +34,13 @@ def fit(
     """Train a generator on a cohort. To resume, run the same command again."""
     from datadouble import recipes
 
-    recipes.fit(recipe, cohort, run, preset=preset, overrides=set_ or [], dry_run=dry_run, say=say)
+    recipes.fit(
+        recipe,
+        cohort,
+        run,
+        preset=preset,
+        overrides=set_ or [],
+        dry_run=dry_run,
+        stages=stage or [],
+        say=say,
+    )

@@ -31,6 +31,19 @@ def generate(
     autoguidance: Annotated[
         bool, typer.Option("--autoguidance", help="Guide against the run's early checkpoint.")
     ] = False,
+    backgrounds: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="COHORT",
+            help="Of recipe lesion: the healthy scans to draw into. Synthetic ones make a releasable double.",
+        ),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STAGE", help="Of recipe lesion: leave out placement, repair or verify. Repeatable."
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the double there.")] = False,
 ) -> None:
     """Draw a double from a trained generator. To resume, run the same command again."""
@@ -50,6 +63,8 @@ def generate(
         seed=seed,
         batch=batch or 0,
         autoguidance=autoguidance,
+        backgrounds=backgrounds,
+        without=without or [],
         overwrite=overwrite,
         say=say,
     )

@@ -10,7 +10,9 @@ from datadouble.cli.output import say
 
 def phantom(
     cohort: Annotated[Path, typer.Argument(help="The cohort to make, or to go on with.")],
-    kind: Annotated[str, typer.Option(help="breast-ultrasound or chest-ct.")] = "breast-ultrasound",
+    kind: Annotated[
+        str, typer.Option(help="breast-ultrasound, breast-lesions or chest-ct.")
+    ] = "breast-ultrasound",
     patients: Annotated[int, typer.Option(min=1, help="How many; the classes take turns.")] = 200,
     size: Annotated[int, typer.Option(min=16, max=2048, help="Pixels on a side.")] = 128,
     annotations: Annotated[

@@ -37,6 +37,7 @@ class DiTConfig:
     class_dropout : chance with which the *training loop* passes the null label; the network drops nothing
         itself.
     mlp_norm_eps : epsilon of the norm before each MLP; diffusers' published weights were run with 1e-5.
+    conditions : width of a vector that steers beside the class, 0 for none.
     """
 
     input_size: int
@@ -50,6 +51,7 @@ class DiTConfig:
     mlp_ratio: float = 4.0
     class_dropout: float = 0.1
     mlp_norm_eps: float = NORM_EPS
+    conditions: int = 0
 
     def __post_init__(self) -> None:
         if self.width % self.heads or self.width % 4:
@@ -194,6 +196,9 @@ class DiT(nn.Module):
         self.time_in = nn.Linear(FREQUENCIES, width)
         self.time_out = nn.Linear(width, width)
         self.labels = nn.Embedding(config.num_classes + 1, width)
+        if config.conditions:
+            self.condition_in = nn.Linear(config.conditions, width)
+            self.condition_out = nn.Linear(width, width)
         self.modulation = nn.Linear(width, config.modulation_width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.final = nn.Linear(width, patch * patch * config.out_channels)
@@ -219,7 +224,9 @@ class DiT(nn.Module):
         """Trained parameters; with the fixed position table where published figures count it."""
         return sum(p.numel() for p in self.parameters()) + include_positions * self.position.numel()
 
-    def forward(self, x: Tensor, timesteps: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, timesteps: Tensor, labels: Tensor, conditions: Tensor | None = None
+    ) -> Tensor:
         """Predict the noise (or the velocity) in `x`.
 
         Parameters
@@ -227,18 +234,41 @@ class DiT(nn.Module):
         x : (b, c, h, w) noisy latents; h and w are multiples of the patch size.
         timesteps : (b,) in [0, 1000], integer or fractional.
         labels : (b,) int64 in [0, num_classes]; num_classes is the null label.
+        conditions : (b, `config.conditions`) about unit variance, needed where that is not 0. A picture with the
+            null label is told nothing of them.
 
         Returns
         -------
         (b, c, h, w), or (b, 2 c, h, w) with `learn_sigma`.
         """
-        return self.denoise(x, self.modulations(timesteps, labels))
+        return self.denoise(x, self.modulations(timesteps, labels, conditions))
 
-    def modulations(self, timesteps: Tensor, labels: Tensor) -> Tensor:
+    def modulations(self, timesteps: Tensor, labels: Tensor, conditions: Tensor | None = None) -> Tensor:
         """Shifts, scales and gates of all blocks and the final layer: (b, (6 depth + 2) width)."""
-        t = self.time_in(timestep_frequencies(timesteps).to(self.time_in.weight.dtype))
-        conditioning = self.time_out(F.silu(t)).float() + self.labels(labels).float()  # (b, d)
+        conditioning = self.conditioning(timesteps, labels, conditions)
         return self.modulation(F.silu(conditioning).to(self.modulation.weight.dtype))
+
+    def conditioning(self, timesteps: Tensor, labels: Tensor, conditions: Tensor | None = None) -> Tensor:
+        """What is told of each picture, before the blocks' own projections: (b, width), float32."""
+        t = self.time_in(timestep_frequencies(timesteps).to(self.time_in.weight.dtype))
+        conditioning = self.time_out(F.silu(t)).float() + self.labels(labels).float()
+        if self.config.conditions:
+            conditioning = conditioning + self._told(labels, conditions)
+        return conditioning
+
+    def _told(self, labels: Tensor, conditions: Tensor | None) -> Tensor:
+        """What the vector adds to the class: (b, d), zero under the null label."""
+        wanted = (len(labels), self.config.conditions)
+        if conditions is None or tuple(conditions.shape) != wanted:
+            raise DataDoubleError(
+                "the network was built with conditions beside the class",
+                where="DiT",
+                found="none" if conditions is None else f"shape {tuple(conditions.shape)}",
+                remedy=f"pass them as (b, {wanted[1]})",
+            )
+        h = F.silu(self.condition_in(conditions.to(self.condition_in.weight.dtype)))
+        known = (labels != self.config.null_label)[:, None]
+        return self.condition_out(h).float() * known
 
     def denoise(self, x: Tensor, modulations: Tensor) -> Tensor:
         """`forward` with the modulation at hand.

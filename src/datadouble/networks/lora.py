@@ -5,7 +5,7 @@ find them. The outputs are those of peft's adapters with the same factors (teste
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,7 @@ def add_lora(
     rank: int,
     *,
     skip: Collection[str] = (),
+    targets: Collection[str] = (),
     scaling: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> int:
@@ -64,6 +65,9 @@ def add_lora(
     ----------
     skip
         Names of modules, such as ``"final"``, that get none, with all below them.
+    targets
+        Names of the layers that get one: the end of a dotted path, such as ``"qkv"`` or ``"blocks.0.qkv"``; empty for
+        all.
 
     Returns
     -------
@@ -73,26 +77,57 @@ def add_lora(
     Raises
     ------
     DataDoubleError
-        When the rank is not positive, or there is no linear layer to adapt.
+        When the rank is not positive, there is no linear layer to adapt, or one of `targets` is none. The network is
+        then as it was.
     """
     if rank < 1:
         raise DataDoubleError("the rank of an adapter must be positive", where="rank", found=str(rank))
-    network.requires_grad_(False)
+    if any(isinstance(module, LowRank) for module in network.modules()):
+        raise DataDoubleError(
+            "the network has adapters already", where=type(network).__name__, remedy="merge or swap these"
+        )
     places = [
-        (parent, name, child)
+        (f"{path}.{name}".strip("."), parent, child)
         for path, parent in network.named_modules()
         for name, child in parent.named_children()
         if isinstance(child, nn.Linear) and not set(f"{path}.{name}".strip(".").split(".")) & set(skip)
     ]
     if not places:
         raise DataDoubleError("there is no linear layer to adapt", where=type(network).__name__)
-    for parent, name, child in places:
-        adapter = LowRank(child, rank, scaling, generator)
-        if isinstance(parent, nn.Sequential | nn.ModuleList):
-            parent[int(name)] = adapter
-        else:
-            setattr(parent, name, adapter)
+    if targets:
+        _check_targets(targets, [path for path, _, _ in places])
+        places = [place for place in places if any(_ends_with(place[0], target) for target in targets)]
+    network.requires_grad_(False)
+    for path, parent, child in places:
+        _put(parent, path, LowRank(child, rank, scaling, generator))
     return len(places)
+
+
+def _ends_with(path: str, target: str) -> bool:
+    return path == target or path.endswith(f".{target}")
+
+
+def _check_targets(targets: Collection[str], paths: list[str]) -> None:
+    """Refuse targets that are no layer, and say which there are."""
+    absent = [target for target in targets if not any(_ends_with(path, target) for path in paths)]
+    if absent:
+        known = list(dict.fromkeys(path.rsplit(".", 1)[-1] for path in paths))
+        known = [name for name in known if not name.isdecimal()] or paths
+        raise DataDoubleError(
+            "the network has no such layers to adapt",
+            where="LoRA targets",
+            found=", ".join(absent),
+            remedy=f"choose among {', '.join(known)}",
+        )
+
+
+def _put(parent: nn.Module, path: str, layer: nn.Module) -> None:
+    """Put a layer in the place of the one at `path`, of which `parent` is the module above."""
+    name = path.rsplit(".", 1)[-1]
+    if isinstance(parent, nn.Sequential | nn.ModuleList):
+        parent[int(name)] = layer
+    else:
+        setattr(parent, name, layer)
 
 
 def merged_state(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -104,3 +139,66 @@ def merged_state(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Te
             own = {key[len(start) :]: found.pop(key) for key in list(found) if key.startswith(start)}
             found |= {start + key: value for key, value in module.merged(own).items()}
     return found
+
+
+def _adapters(network: nn.Module) -> Iterator[tuple[str, LowRank]]:
+    return ((name, module) for name, module in network.named_modules() if isinstance(module, LowRank))
+
+
+def adapter_weights(network: nn.Module, weights: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """Return the adapters' factors alone, by ``<layer>.down`` (rank, in) and ``<layer>.up`` (out, rank).
+
+    Parameters
+    ----------
+    weights
+        Those of `network`, such as its average; its own if not given.
+    """
+    state = network.state_dict() if weights is None else weights
+    return {
+        f"{name}.{factor}": state[f"{name}.{factor}.weight"].detach().clone()
+        for name, _ in _adapters(network)
+        for factor in ("down", "up")
+    }
+
+
+def swap_adapter(network: nn.Module, factors: dict[str, Tensor]) -> None:
+    """Put other factors in the place of a network's adapters, as `adapter_weights` returned them.
+
+    Raises
+    ------
+    DataDoubleError
+        When they are those of other layers or of another rank. The network is then as it was.
+    """
+    own = adapter_weights(network)
+    wrong = sorted(
+        name
+        for name in own.keys() | factors.keys()
+        if name not in own or name not in factors or own[name].shape != factors[name].shape
+    )
+    if wrong or not own:
+        raise DataDoubleError(
+            "the adapter does not fit the network",
+            where="LoRA",
+            found=", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+            if own
+            else "the network has no adapters",
+            remedy="use an adapter of this base network, with its rank and its layers",
+        )
+    with torch.no_grad():
+        for name, module in _adapters(network):
+            module.down.weight.copy_(factors[f"{name}.down"])
+            module.up.weight.copy_(factors[f"{name}.up"])
+
+
+def merge_lora(network: nn.Module) -> int:
+    """Fold the adapters into the layers beside which they stand, in place; return how many there were.
+
+    The answers stay the same up to rounding, and cost what the network without adapters cost. It stays frozen.
+    """
+    found = list(_adapters(network))
+    for path, adapter in found:
+        with torch.no_grad():
+            state = adapter.merged(adapter.state_dict())
+            adapter.base.weight.copy_(state["weight"])
+        _put(network.get_submodule(path.rpartition(".")[0]), path, adapter.base)
+    return len(found)

@@ -112,7 +112,9 @@ class UNet(nn.Module):
         super().__init__()
         self.config = config
         self.body = _build_body(config)
-        self.detail = _Detail(config, self.body.time_embedding.linear_2.out_features) if config.detail else None
+        self.detail = (
+            _Detail(config, self.body.time_embedding.linear_2.out_features) if config.detail else None
+        )
         self.initialise(generator)
 
     def initialise(self, generator: torch.Generator | None = None) -> None:

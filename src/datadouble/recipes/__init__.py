@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 RECIPES = {
     "coldit": "datadouble.recipes.coldit",
     "diffguard": "datadouble.recipes.diffguard",
+    "lesion": "datadouble.recipes.lesion",
     "augment": "datadouble.recipes.augment",
     "asyndgan": "datadouble.recipes.asyndgan",
 }
@@ -48,6 +49,7 @@ def fit(
     preset: str = "",
     overrides: Sequence[str] = (),
     dry_run: bool = False,
+    stages: Sequence[str] = (),
     say: Callable[[str], None] = _silent,
 ) -> Path:
     """Train a generator on a cohort's train split, or go on where an earlier call was cut off.
@@ -55,7 +57,7 @@ def fit(
     Parameters
     ----------
     recipe
-        ``"coldit"`` or ``"diffguard"``, or a baseline: ``"augment"`` or ``"asyndgan"``.
+        ``"coldit"``, ``"diffguard"`` or ``"lesion"``, or a baseline: ``"augment"`` or ``"asyndgan"``.
     cohort
         Folder of the cohort. A real one needs splits; of a synthetic one without splits every image is taken.
     run
@@ -66,6 +68,8 @@ def fit(
         ``"section.key=value"``, each.
     dry_run
         Say what would be done and what it would cost, and write nothing.
+    stages
+        Of recipe ``"lesion"``: which of its stages to train now; empty for all.
     say
         Gets a line of text for the user now and then.
 
@@ -84,8 +88,22 @@ def fit(
 
     module = recipe_module(recipe)
     config = resolve_config(Path(run), recipe, module.CONFIG, preset or "", overrides)
-    module.fit_run(config, Cohort.open(cohort), Path(run), dry_run=dry_run, say=say)
+    if not stages:
+        module.fit_run(config, Cohort.open(cohort), Path(run), dry_run=dry_run, say=say)
+        return Path(run)
+    _only_lesion(recipe, "--stage")
+    module.fit_run(config, Cohort.open(cohort), Path(run), dry_run=dry_run, say=say, stages=stages)
     return Path(run)
+
+
+def _only_lesion(recipe: str, option: str) -> None:
+    """Refuse an option that only recipe lesion has."""
+    if recipe != "lesion":
+        raise DataDoubleError(
+            f"recipe {recipe} has no stages",
+            where=option,
+            remedy="leave the option out, or use recipe lesion",
+        )
 
 
 def generate(
@@ -101,6 +119,8 @@ def generate(
     seed: int = 0,
     batch: int = 0,
     autoguidance: bool = False,
+    backgrounds: Path | str | None = None,
+    without: Sequence[str] = (),
     overwrite: bool = False,
     say: Callable[[str], None] = _silent,
 ) -> "Cohort":
@@ -121,6 +141,11 @@ def generate(
         product depend on it.
     autoguidance
         Guide against the run's early checkpoint instead of the network without a class.
+    backgrounds
+        Of recipe ``"lesion"``, which needs it: the cohort whose healthy scans the lesions are drawn into. On a
+        synthetic one the double can be released; on a real one it holds patients' pixels and says so.
+    without
+        Of recipe ``"lesion"``: stages to leave out, ``"placement"``, ``"repair"`` or ``"verify"``.
 
     Returns
     -------
@@ -135,7 +160,11 @@ def generate(
     from datadouble.recipes.doubles import Drawing, write_double
     from datadouble.recipes.runs import read_recipe
 
-    module = recipe_module(read_recipe(Path(run)))
+    recipe = read_recipe(Path(run))
+    module, more = recipe_module(recipe), {}
+    if backgrounds is not None or without:
+        _only_lesion(recipe, "--backgrounds" if backgrounds is not None else "--without")
+        more = {"backgrounds": None if backgrounds is None else Path(backgrounds), "without": tuple(without)}
     generator = module.load_generator(
         Path(run),
         checkpoint=checkpoint,
@@ -143,6 +172,7 @@ def generate(
         guidance_weight=guidance_weight,
         sampler=sampler,
         autoguidance=autoguidance,
+        **more,
     )
     drawing = Drawing(images=images, per_class=per_class, seed=seed, batch=batch)
     return write_double(generator, drawing, Path(double), overwrite=overwrite, say=say)

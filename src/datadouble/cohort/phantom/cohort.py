@@ -29,7 +29,7 @@ def make_phantom_cohort(
     Parameters
     ----------
     kind
-        ``"breast-ultrasound"`` or ``"chest-ct"``.
+        ``"breast-ultrasound"``, ``"breast-lesions"`` (the same with BUSI's classes) or ``"chest-ct"``.
     patients
         Number of patients; the classes take turns.
     pictures_per_patient

@@ -6,7 +6,7 @@ from typing import Any
 
 from datadouble.cohort.phantom import chest_ct, ultrasound
 from datadouble.cohort.phantom.annotations import annotate
-from datadouble.cohort.phantom.scan import PhantomScan
+from datadouble.cohort.phantom.scan import PhantomScan, check_request
 from datadouble.errors import DataDoubleError, suggest
 from datadouble.randomness import generator_for
 
@@ -37,7 +37,28 @@ class Phantom:
     draw: Callable[..., PhantomScan]
 
 
+BENIGN, MALIGNANT = ("2", "3"), ("4", "5")  # BI-RADS categories behind the two words
+
+
+def _draw_by_nature(patient: int, picture: int, label: str, *, size: int = 128, seed: int = 0) -> PhantomScan:
+    """Draw an ultrasound scan whose class is BUSI's: benign lesions are BI-RADS 2 and 3, malignant ones 4 and 5."""
+    check_request(label, ("normal", "benign", "malignant"), size)
+    categories = {"benign": BENIGN, "malignant": MALIGNANT}.get(label)
+    category = label
+    if categories:
+        category = categories[int(generator_for(seed, "breast-lesions", "category", patient).integers(2))]
+    return ultrasound.draw(patient, picture, category, size=size, seed=seed)
+
+
 KINDS: dict[str, Phantom] = {
+    "breast-lesions": Phantom(
+        modality="breast ultrasound",
+        classes=("normal", "benign", "malignant"),
+        mask_classes=ultrasound.MASK_CLASSES,
+        descriptors=ultrasound.DESCRIPTORS,
+        intensity={"unit": "grey"},
+        draw=_draw_by_nature,
+    ),
     "breast-ultrasound": Phantom(
         modality="breast ultrasound",
         classes=ultrasound.CLASSES,
@@ -90,7 +111,7 @@ def draw(
     Parameters
     ----------
     kind
-        ``"breast-ultrasound"`` or ``"chest-ct"``.
+        ``"breast-ultrasound"``, ``"breast-lesions"`` (the same with BUSI's classes) or ``"chest-ct"``.
     patient, picture
         Numbers of any size from 0. Pictures of one patient share anatomy, lesion, scanner and settings.
     label

@@ -1,0 +1,126 @@
+"""The healthy scans that lesions are drawn into: real ones or synthetic ones, and never confused."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from datadouble import files
+from datadouble.cohort import Cohort
+from datadouble.cohort.pixels import fit_square, to_unit
+from datadouble.errors import DataDoubleError
+from datadouble.randomness import generator_for
+
+
+@dataclass(frozen=True)
+class Backgrounds:
+    """Healthy scans at one size.
+
+    Attributes
+    ----------
+    images
+        uint8 (n, s, s).
+    ids
+        Of each.
+    synthetic
+        Whether no pixel of them is a patient's: the cohort's origin is ``"synthetic"`` and it does not say otherwise.
+    name
+        Of the cohort.
+    """
+
+    images: np.ndarray
+    ids: tuple[str, ...]
+    synthetic: bool
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all pixels, in their order."""
+        return files.fingerprint(*(image.tobytes() for image in self.images))
+
+    def choose(self, place: int, seed: int) -> int:
+        """Return the scan of place `place` in an endless row of shuffled passes: all are used equally often."""
+        turn, inside = divmod(place, len(self))
+        return int(generator_for(seed, "backgrounds", turn).permutation(len(self))[inside])
+
+
+def read_backgrounds(
+    cohort: Cohort, *, healthy: str, size: int, modality: str, largest: float
+) -> Backgrounds:
+    """Read the healthy scans of a cohort.
+
+    Of a real cohort with splits the train split is taken: scans of the holdout and test patients in a double would
+    make its audit and its use worthless.
+
+    Parameters
+    ----------
+    healthy
+        The class without lesions.
+    size
+        Side of the pictures as drawn, pixels.
+    modality
+        That lesions were learned from.
+    largest
+        Greatest size of a lesion, in pixels of the picture as drawn.
+
+    Raises
+    ------
+    DataDoubleError
+        When there is no healthy scan, one is smaller than the lesions, or the modality is another.
+    """
+    info = cohort.info
+    if info.modality != modality:
+        raise DataDoubleError(
+            "the healthy scans are of another modality",
+            where=info.name,
+            found=f"{info.modality}, lesions of {modality}",
+            remedy="give a cohort of the modality that the run was fitted on",
+        )
+    chosen = cohort.filter(split="train") if cohort.has_splits else cohort
+    rows = np.flatnonzero((chosen.table["label"] == healthy).to_numpy())
+    if not len(rows):
+        raise DataDoubleError(
+            f"there are no healthy scans of class '{healthy}'",
+            where=info.name + (", split train" if cohort.has_splits else ""),
+            found=f"classes {', '.join(info.classes)}",
+            remedy="give another cohort with --backgrounds, or fit with data.healthy set to the name of the class",
+        )
+    images, small = np.empty((len(rows), size, size), dtype=np.uint8), []
+    ids = tuple(str(chosen.table["image_id"].iloc[row]) for row in rows)
+    for i, row in enumerate(rows):
+        image = chosen.image(int(row))
+        if min(image.shape[:2]) < largest:
+            small.append(f"{ids[i]} ({image.shape[1]}x{image.shape[0]})")
+        images[i] = np.round(to_unit(fit_square(image, size)) * 255).astype(np.uint8)
+    if small:
+        raise DataDoubleError(
+            f"{len(small)} healthy scans are smaller than the lesions that they are to hold",
+            where=info.name,
+            found=", ".join(small[:5]) + f"; lesions reach {largest:.0f} pixels at {size}x{size}",
+            remedy=f"give scans of at least {int(np.ceil(largest))} pixels a side, or drop these rows",
+        )
+    synthetic = info.origin == "synthetic" and not info.contains_real_pixels
+    return Backgrounds(images, ids, synthetic, info.name)
+
+
+def refuse_without(run: Path, healthy: str) -> None:
+    """Say both ways to give healthy scans.
+
+    Raises
+    ------
+    DataDoubleError
+        Always.
+    """
+    raise DataDoubleError(
+        "say which healthy scans the lesions are drawn into",
+        where="generate",
+        found="no --backgrounds",
+        remedy=(
+            f"--backgrounds DOUBLE, a synthetic cohort with class '{healthy}' such as a CoLDiT double, makes a double "
+            "that can be released; --backgrounds COHORT, real scans, one for your own training set that the release "
+            "gate refuses, for it holds patients' pixels"
+        ),
+    )

@@ -1,0 +1,218 @@
+"""All stages together: doubles on synthetic and on real scans, cut off and gone on with, and what is refused."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datadouble.cohort import Cohort
+from datadouble.errors import DataDoubleError
+from datadouble.recipes import fit, generate
+from datadouble.recipes.lesion.backgrounds import read_backgrounds
+from datadouble.recipes.lesion.loading import load_generator
+
+
+def draw(run: Path, backgrounds: Cohort, out: Path, **options: object) -> Cohort:
+    return generate(run, out, per_class=3, backgrounds=backgrounds.path, **options)
+
+
+@pytest.fixture(autouse=True)
+def ellipses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So short a training draws noise: give each drawn patch a dark ellipse that differs from seed to seed."""
+    from datadouble.recipes.lesion import lesion_drawer
+    from datadouble.recipes.lesion.crops import LesionPatch
+
+    original = lesion_drawer.patches_of
+
+    def with_lesions(drawn: object) -> list[LesionPatch]:
+        found = []
+        for patch in original(drawn):
+            side = len(patch.image)
+            y, x = np.mgrid[:side, :side] - (side - 1) / 2
+            mask = (x / 5) ** 2 + (y / (3 + patch.image[0, 0] / 128)) ** 2 < 1
+            found.append(LesionPatch(np.where(mask, patch.image // 3, patch.image), mask, side / 10))
+        return found
+
+    monkeypatch.setattr(lesion_drawer, "patches_of", with_lesions)
+
+
+def pixels(cohort: Cohort) -> dict[str, bytes]:
+    files = sorted(path for folder in ("images", "masks") for path in (cohort.path / folder).iterdir())
+    return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in files}
+
+
+def test_synthetic_scans_give_a_releasable_double_with_its_healthy_class(
+    lesion_run: Path, healthy_double: Cohort, tmp_path: Path
+) -> None:
+    double = draw(lesion_run, healthy_double, tmp_path / "double")
+    assert double.info.origin == "synthetic" and not double.info.contains_real_pixels
+    assert double.info.classes == ("normal", "benign", "malignant")
+    assert double.info.mask_classes == ("background", "lesion")
+    scans = {str(i): healthy_double.image(row) for row, i in enumerate(healthy_double.table["image_id"])}
+    for row in range(len(double)):
+        scan = scans[double.table["background_id"].iloc[row]]
+        mask, image = double.mask(row), double.image(row)
+        if double.table["label"].iloc[row] == "normal":
+            np.testing.assert_array_equal(image, scan)
+            assert not mask.any()
+        else:
+            assert set(np.unique(mask)) == {0, 1} and (image != scan).any()
+            assert (image == scan).mean() > 0.1  # most of all is never touched far from the lesion
+
+
+def test_outside_band_and_blend_the_scan_is_the_scan(lesion_run: Path, healthy_double: Cohort) -> None:
+    generator = load_generator(lesion_run, backgrounds=healthy_double.path)
+    for one in generator.draw_stages(1, range(4), seed=3):
+        assert one.composite is not None
+        assert (one.image != one.healthy)[one.mask].any()
+        np.testing.assert_array_equal(
+            one.composite.image[~one.composite.touched], one.healthy[~one.composite.touched]
+        )
+        from datadouble.recipes.lesion.bands import generation_band
+        from datadouble.recipes.lesion.repair_options import RepairOptions
+
+        options = RepairOptions(side=32)
+        band = generation_band(one.composite.image, one.healthy, one.composite.mask, options.bands())
+        outside = ~(band | one.composite.touched)
+        assert outside.any()
+        np.testing.assert_array_equal(one.image[outside], one.healthy[outside])
+
+
+def test_real_scans_are_confessed_and_never_passed_through(
+    lesion_run: Path, lesions: Cohort, tmp_path: Path
+) -> None:
+    double = draw(lesion_run, lesions, tmp_path / "double")
+    assert double.info.contains_real_pixels
+    # Normal ones would be patients' pictures as they are.
+    assert double.info.classes == ("benign", "malignant")
+    assert "background_id" not in double.table.columns or not (double.table["background_id"] != "").any()
+    assert double.info.generator is not None and double.info.generator["backgrounds_origin"] == "real"
+
+
+def test_scans_of_the_train_split_alone_are_used(lesions: Cohort) -> None:
+    found = read_backgrounds(lesions, healthy="normal", size=48, modality="breast ultrasound", largest=20)
+    train = lesions.filter(split="train", label="normal")
+    assert set(found.ids) == set(train.table["image_id"]) and not found.synthetic
+    uses = np.bincount([found.choose(place, 0) for place in range(5 * len(found))], minlength=len(found))
+    assert (uses == 5).all()
+
+
+def test_a_phantom_double_that_holds_real_pixels_stays_one(
+    lesion_run: Path, make_cohort: Callable[..., Cohort], tmp_path: Path
+) -> None:
+    tainted = make_cohort({"normal": 3}, origin="synthetic", contains_real_pixels=True)
+    generator = load_generator(lesion_run, backgrounds=tainted.path)
+    assert generator.facts.contains_real_pixels and "normal" not in generator.facts.classes
+
+
+def test_a_cut_off_drawing_goes_on_bit_for_bit(
+    lesion_run: Path, healthy_double: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = draw(lesion_run, healthy_double, tmp_path / "whole", batch=2)
+    from datadouble.cohort import CohortWriter
+
+    add, count = CohortWriter.add, iter(range(100))
+
+    def killed(self: CohortWriter, *args: object, **options: object) -> object:
+        if next(count) == 5:
+            raise KeyboardInterrupt
+        return add(self, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(CohortWriter, "add", killed)
+    with pytest.raises(KeyboardInterrupt):
+        draw(lesion_run, healthy_double, tmp_path / "cut", batch=2)
+    monkeypatch.setattr(CohortWriter, "add", add)
+    again = draw(lesion_run, healthy_double, tmp_path / "cut", batch=2)
+    assert pixels(whole) == pixels(again)
+
+
+def test_stages_are_left_out_and_said(lesion_run: Path, healthy_double: Cohort) -> None:
+    whole = load_generator(lesion_run, backgrounds=healthy_double.path)
+    less = load_generator(lesion_run, backgrounds=healthy_double.path, without=("placement", "repair"))
+    assert less.facts.fingerprint["skipped"] == ["placement", "repair"]
+    assert less.facts.fingerprint["repair"] == "none" != whole.facts.fingerprint["repair"]
+    for one in less.draw_stages(1, range(2), seed=0):
+        assert one.composite is not None
+        np.testing.assert_array_equal(one.image, one.composite.image)
+    with pytest.raises(DataDoubleError, match="cannot be left out"):
+        load_generator(lesion_run, backgrounds=healthy_double.path, without=("lesion",))
+
+
+def test_a_healthy_scan_is_shown_once(lesion_run: Path, healthy_double: Cohort) -> None:
+    generator = load_generator(lesion_run, backgrounds=healthy_double.path)
+    drawn = generator.draw(0, range(4, 8), seed=0)  # five scans: one is left
+    assert drawn.rejected is not None
+    assert drawn.rejected["repeat"].tolist() == [False, True, True, True]
+    first = generator.draw(0, range(4), seed=0)
+    assert first.columns is not None and drawn.columns is not None
+    shown = [one["background_id"] for one in (*first.columns, drawn.columns[0])]
+    assert len(set(shown)) == 5
+    with pytest.raises(DataDoubleError, match="there are 5 healthy scans"):
+        generator.draw(0, range(8, 12), seed=0)
+
+
+def test_a_sheet_of_all_stages(lesion_run: Path, healthy_double: Cohort, tmp_path: Path) -> None:
+    assert (lesion_run / "samples" / "stages.png").is_file()
+    load_generator(lesion_run, backgrounds=healthy_double.path).draw_sheet(tmp_path / "s.png", columns=2)
+    assert (tmp_path / "s.png").is_file()
+
+
+def test_no_healthy_scans(
+    lesion_run: Path, make_cohort: Callable[..., Cohort], healthy_double: Cohort, tmp_path: Path
+) -> None:
+    with pytest.raises(DataDoubleError, match=r"--backgrounds DOUBLE.*can be released.*--backgrounds COHORT"):
+        generate(lesion_run, tmp_path / "d", per_class=1)
+    without = make_cohort({"benign": 3}, origin="synthetic")
+    with pytest.raises(DataDoubleError, match="no healthy scans of class 'normal'"):
+        draw(lesion_run, without, tmp_path / "d")
+    foreign = make_cohort({"normal": 3}, origin="synthetic", modality="chest CT")
+    with pytest.raises(DataDoubleError, match="another modality"):
+        draw(lesion_run, foreign, tmp_path / "d")
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_healthy_scan_smaller_than_the_lesion(
+    lesion_run: Path, make_cohort: Callable[..., Cohort], tmp_path: Path
+) -> None:
+    tiny = make_cohort({"normal": 2}, origin="synthetic", size=8)
+    with pytest.raises(DataDoubleError, match=r"2 healthy scans are smaller than the lesions.*8x8"):
+        draw(lesion_run, tiny, tmp_path / "d")
+
+
+def test_options_that_are_not_its_own(
+    lesion_run: Path, healthy_double: Cohort, run: Path, tmp_path: Path
+) -> None:
+    for options in ({"checkpoint": "last"}, {"autoguidance": True}):
+        with pytest.raises(DataDoubleError):
+            draw(lesion_run, healthy_double, tmp_path / "d", **options)
+    with pytest.raises(DataDoubleError, match="has no stages"):
+        generate(run, tmp_path / "d", per_class=1, backgrounds=healthy_double.path)
+
+
+def test_an_adapter_of_another_base_draws_nothing(
+    lesion_run: Path, healthy_double: Cohort, tmp_path: Path
+) -> None:
+    broken = tmp_path / "run"
+    shutil.copytree(lesion_run, broken)
+    path = broken / "lesion" / "adapters" / "benign" / "adapter.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"base": "0" * 16}))
+    with pytest.raises(DataDoubleError, match="another base model"):
+        draw(broken, healthy_double, tmp_path / "d")
+
+
+def test_stages_are_trained_alone_and_must_exist(
+    lesions: Cohort, lesion_tiny: list[str], tmp_path: Path
+) -> None:
+    run = fit("lesion", lesions.path, tmp_path / "run", overrides=lesion_tiny, stages=["placement"])
+    assert (run / "placement").is_dir() and not (run / "lesion").exists() and not (run / "repair").exists()
+    with pytest.raises(DataDoubleError, match="run holds no model yet|not finished"):
+        load_generator(run, backgrounds=lesions.path)
+    with pytest.raises(DataDoubleError, match="no stage 'repiar'"):
+        fit("lesion", lesions.path, run, stages=["repiar"])
+    with pytest.raises(DataDoubleError, match="has no stage 'verify'"):
+        fit("lesion", lesions.path, run, stages=["verify"])
+    with pytest.raises(DataDoubleError, match="has no stages"):
+        fit("coldit", lesions.path, tmp_path / "other", stages=["lesion"])
