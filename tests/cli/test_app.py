@@ -12,7 +12,19 @@ from datadouble.cli.app import app
 from datadouble.cli.failures import explain
 from datadouble.errors import DataDoubleError
 
-VERBS = ("demo", "import", "phantom", "check", "duplicates", "split", "fit", "generate", "audit", "export")
+VERBS = (
+    "demo",
+    "import",
+    "phantom",
+    "check",
+    "duplicates",
+    "split",
+    "fit",
+    "generate",
+    "audit",
+    "export",
+    "adapters",
+)
 GROUPS = ("study",)
 
 

@@ -1,7 +1,8 @@
-"""Low-rank adapters (Hu et al., ICLR 2022): frozen linear layers with a small trained product beside each.
+"""Low-rank adapters (Hu et al., ICLR 2022): frozen layers with a small trained product beside each.
 
-Ours instead of peft's: no import of transformers, and both factors are plain `nn.Linear`, so that per-sample gradients
-find them. The outputs are those of peft's adapters with the same factors (tested).
+Ours instead of peft's: no import of transformers, and both factors are plain `nn.Linear` (or `nn.Conv2d`), so that
+per-sample gradients find them. The outputs are those of peft's adapters with the same factors (tested). A U-Net has few
+linear layers, and adapters on these alone change little: there convolutions get them too.
 """
 
 import math
@@ -50,10 +51,48 @@ class LowRank(nn.Module):
         return found | ({"bias": weights["base.bias"]} if "base.bias" in weights else {})
 
 
+class LowRankConv2d(LowRank):
+    """The same beside a convolution, as peft has it: `down` has its kernel, stride and padding, `up` is of 1 x 1.
+
+    Parameters
+    ----------
+    base : the layer to adapt, of one group; frozen.
+    rank, scaling, generator : as in `LowRank`.
+    """
+
+    def __init__(
+        self, base: nn.Conv2d, rank: int, scaling: float = 1.0, generator: torch.Generator | None = None
+    ) -> None:
+        nn.Module.__init__(self)
+        if base.groups != 1 or base.padding_mode != "zeros":
+            raise DataDoubleError(
+                "only convolutions of one group with zero padding can be adapted",
+                found=f"{base.groups} groups, padding {base.padding_mode}",
+            )
+        self.scaling = scaling
+        down = nn.Conv2d(base.in_channels, rank, base.kernel_size, bias=False)  # type: ignore[arg-type]
+        down.stride, down.padding, down.dilation = base.stride, base.padding, base.dilation
+        layers = {"base": base.requires_grad_(False), "down": down}
+        layers["up"] = nn.Conv2d(rank, base.out_channels, 1, bias=False)
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+        nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5), generator=generator)
+        nn.init.zeros_(self.up.weight)
+        self.to(base.weight.device, base.weight.dtype)
+
+    def merged(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the `weight` (and `bias`) of one convolution with the same answers, from this one's weights."""
+        up, down = weights["up.weight"].float(), weights["down.weight"].float()
+        product = self.scaling * torch.einsum("or,rikl->oikl", up[:, :, 0, 0], down)
+        found = {"weight": (weights["base.weight"].float() + product).to(weights["base.weight"].dtype)}
+        return found | ({"bias": weights["base.bias"]} if "base.bias" in weights else {})
+
+
 def add_lora(
     network: nn.Module,
     rank: int,
     *,
+    convolutions: bool = False,
     skip: Collection[str] = (),
     targets: Collection[str] = (),
     scaling: float = 1.0,
@@ -63,6 +102,8 @@ def add_lora(
 
     Parameters
     ----------
+    convolutions
+        Also beside every convolution of one group.
     skip
         Names of modules, such as ``"final"``, that get none, with all below them.
     targets
@@ -77,8 +118,8 @@ def add_lora(
     Raises
     ------
     DataDoubleError
-        When the rank is not positive, there is no linear layer to adapt, or one of `targets` is none. The network is
-        then as it was.
+        When the rank is not positive, the network has adapters or no layer to adapt, or one of `targets` is none of
+        its layers. The network is then as it was.
     """
     if rank < 1:
         raise DataDoubleError("the rank of an adapter must be positive", where="rank", found=str(rank))
@@ -90,17 +131,24 @@ def add_lora(
         (f"{path}.{name}".strip("."), parent, child)
         for path, parent in network.named_modules()
         for name, child in parent.named_children()
-        if isinstance(child, nn.Linear) and not set(f"{path}.{name}".strip(".").split(".")) & set(skip)
+        if (isinstance(child, nn.Linear) or (convolutions and _is_plain_convolution(child)))
+        and not set(f"{path}.{name}".strip(".").split(".")) & set(skip)
     ]
     if not places:
-        raise DataDoubleError("there is no linear layer to adapt", where=type(network).__name__)
+        kind = "layer" if convolutions else "linear layer"
+        raise DataDoubleError(f"there is no {kind} to adapt", where=type(network).__name__)
     if targets:
         _check_targets(targets, [path for path, _, _ in places])
         places = [place for place in places if any(_ends_with(place[0], target) for target in targets)]
     network.requires_grad_(False)
     for path, parent, child in places:
-        _put(parent, path, LowRank(child, rank, scaling, generator))
+        adapter = LowRankConv2d if isinstance(child, nn.Conv2d) else LowRank
+        _put(parent, path, adapter(child, rank, scaling, generator))
     return len(places)
+
+
+def _is_plain_convolution(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d) and module.groups == 1
 
 
 def _ends_with(path: str, target: str) -> bool:

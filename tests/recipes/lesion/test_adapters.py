@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from datadouble import files
 from datadouble.errors import DataDoubleError
 from datadouble.networks.dit import DiT, DiTConfig
 from datadouble.networks.lora import add_lora, merge_lora
@@ -12,6 +13,7 @@ from datadouble.recipes.lesion.adapters import (
     AdapterFacts,
     adapter_folder,
     find_adapter,
+    is_saved,
     list_adapters,
     load_adapter,
     replace_adapter,
@@ -113,3 +115,26 @@ def test_an_adapter_from_elsewhere_takes_a_place_and_the_old_one_is_kept(tmp_pat
     torch.testing.assert_close(kept(*BATCH), adapted(1)(*BATCH))
     with pytest.raises(DataDoubleError, match="another base"):
         replace_adapter(here, there, "b1")
+
+
+def test_every_class_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    names = ["benign", "4 a", "4/a", "良性", "恶性"]
+    folders = [adapter_folder(tmp_path, name) for name in names]
+    assert len(set(folders)) == len(names) and folders[0].name == "benign"
+    assert all(one.parent == tmp_path / "adapters" and one.name.isascii() for one in folders)
+    assert [adapter_folder(tmp_path, one.name) for one in folders] == folders
+
+
+def test_a_swap_that_is_cut_off_leaves_no_mixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = adapter_folder(tmp_path / "a" / "lesion", "benign"), tmp_path / "sent"
+    save_adapter(here, facts(), adapted(1))
+    save_adapter(there, facts(name="theirs"), adapted(2))
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(files, "write_json", killed)
+        replace_adapter(here, there, "b0")
+    assert not is_saved(here)  # the new factors, and not yet what they are
+    assert is_saved(tmp_path / "a" / "lesion" / "adapters-before" / "benign")

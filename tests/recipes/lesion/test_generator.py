@@ -11,8 +11,10 @@ import pytest
 from datadouble.cohort import Cohort
 from datadouble.errors import DataDoubleError
 from datadouble.recipes import fit, generate
-from datadouble.recipes.lesion.backgrounds import read_backgrounds
+from datadouble.recipes.lesion.backgrounds import people_of, read_backgrounds
 from datadouble.recipes.lesion.loading import load_generator
+from datadouble.recipes.lesion.placement_stage import Placement, Placer
+from datadouble.recipes.lesion.room import NoRoom
 
 
 def draw(run: Path, backgrounds: Cohort, out: Path, **options: object) -> Cohort:
@@ -216,3 +218,48 @@ def test_stages_are_trained_alone_and_must_exist(
         fit("lesion", lesions.path, run, stages=["verify"])
     with pytest.raises(DataDoubleError, match="has no stages"):
         fit("coldit", lesions.path, tmp_path / "other", stages=["lesion"])
+
+
+def test_lesion_classes_use_all_scans_equally_often(lesion_run: Path, healthy_double: Cohort) -> None:
+    generator = load_generator(lesion_run, backgrounds=healthy_double.path, without=("placement", "repair"))
+    used = [one.background for label in (1, 2) for one in generator.draw_stages(label, range(5), seed=0)]
+    assert np.bincount(used).tolist() == [2] * 5
+
+
+def test_a_lesion_without_room_is_drawn_again_and_at_last_dropped(
+    lesion_run: Path, healthy_double: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It must not end the drawing: the next command would end at the same picture."""
+    generator = load_generator(lesion_run, backgrounds=healthy_double.path)
+    asked: list[float] = []
+
+    def sample(_: Placer, image: np.ndarray, label: int, descriptor, rng: np.random.Generator) -> Placement:
+        asked.append(descriptor.size)
+        if len(asked) == 1 or len(asked) > 3:
+            raise NoRoom("the lesion fits nowhere")
+        return Placement(24.0, 24.0, descriptor.size, descriptor.angle)
+
+    monkeypatch.setattr(Placer, "sample", sample)
+    drawn = generator.draw(1, range(3), seed=0)
+    assert asked[0] != asked[1] and drawn.rejected is not None
+    assert drawn.rejected["room"].tolist() == [False, False, True]
+    assert not drawn.rejected["patch"].any() and drawn.masks is not None and not drawn.masks[2].any()
+
+
+def test_pictures_on_one_patients_scans_share_an_invented_patient(
+    lesion_run: Path, healthy_double: Cohort, lesions: Cohort, tmp_path: Path
+) -> None:
+    """A split of the double by patient must not put one scan on both sides."""
+    double = draw(lesion_run, healthy_double, tmp_path / "double")
+    table = double.table
+    assert (table.groupby("background_id")["patient_id"].nunique() == 1).all()
+    assert table["patient_id"].nunique() == table["background_id"].nunique() < len(table)
+    real = draw(lesion_run, lesions, tmp_path / "real").table["patient_id"]
+    assert (
+        not set(real) & set(lesions.table["patient_id"]) and real.str.fullmatch(r"synthetic-scan-\d{5}").all()
+    )
+
+
+def test_scans_without_a_patient_are_their_own() -> None:
+    found = people_of(["a", "", "a", "", "b"], ["1", "2", "3", "4", "5"])
+    assert found[0] == found[2] and sorted(set(found)) == [0, 1, 2, 3]

@@ -5,11 +5,11 @@ import pytest
 from scipy import ndimage
 
 from datadouble.cohort.phantom import ultrasound
+from datadouble.recipes.lesion.decoys import add_decoys
 from datadouble.recipes.lesion.descriptors import describe, largest_lesion
 from datadouble.recipes.lesion.hiding import (
     Cover,
     Donors,
-    add_decoys,
     cover_of,
     donors_of,
     hide,

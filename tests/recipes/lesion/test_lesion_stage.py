@@ -1,6 +1,7 @@
 """Stage 1 alone: interrupted and gone on with, crops with their conditions, adapters, and patches."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -178,3 +179,19 @@ def test_the_largest_piece_of_a_drawn_mask_is_the_lesion() -> None:
     (patch,) = patches_of(drawn)
     assert patch.mask.sum() == 6 * 8 and patch.margin == pytest.approx(16 / 8)
     assert (patch.image == 128).all()
+
+
+def test_a_class_whose_adapter_is_not_written_is_not_drawn_by_the_base(
+    lesions: Cohort, stage_run: Path, lesion_tiny: list[str], tmp_path: Path
+) -> None:
+    """Killed between the two files of an adapter: nothing is drawn, and the same command mends it."""
+    run = tmp_path / "run"
+    shutil.copytree(stage_run, run)
+    facts = adapter_folder(run / "lesion", "malignant") / "adapter.json"
+    before = facts.read_text()
+    facts.unlink()
+    with pytest.raises(DataDoubleError, match=r"not finished.*found malignant.*run the same"):
+        LesionDrawer.load(run / "lesion", torch.device("cpu"))
+    fit("lesion", lesions.path, run, overrides=lesion_tiny, stages=["lesion"])
+    assert facts.read_text() == before and run_files(run) == run_files(stage_run)
+    LesionDrawer.load(run / "lesion", torch.device("cpu"))

@@ -66,3 +66,15 @@ def test_the_healthy_class_is_no_lesion(lesions: Cohort) -> None:
         read_material(lesions, DataOptions(classes=("normal", "benign")))
     with pytest.raises(DataDoubleError, match=r"unknown classes.*cyst"):
         read_material(lesions, DataOptions(classes=("cyst",)))
+
+
+def test_two_healthy_scans_teach_nothing_and_stop_nothing(make_cohort: Callable[..., Cohort]) -> None:
+    material = read_material(make_cohort({"normal": 2, "benign": 8}), DATA)
+    assert not len(material.train.healthy) and len(material.train.lesions) and material.shares == (0.0, 1.0)
+
+
+def test_four_lesions_are_enough_whoever_is_held_out(make_cohort: Callable[..., Cohort]) -> None:
+    cohort = make_cohort({"normal": 8, "benign": 12, "malignant": 5})  # four of the five are train
+    options = [DataOptions(size=48, validation_share=0.4, seed=seed) for seed in range(4)]
+    learned = {int((read_material(cohort, one).train.labels == 1).sum()) for one in options}
+    assert 3 in learned and learned <= {3, 4}

@@ -10,7 +10,8 @@ from datadouble.networks.placement import PlacementConfig, PlacementNetwork, log
 from datadouble.recipes.lesion.descriptors import Descriptor
 from datadouble.recipes.lesion.hiding import tissue_of
 from datadouble.recipes.lesion.placement_prior import Found, PlacePrior
-from datadouble.recipes.lesion.placer import FACTORS, Placer, extents, fits, mixture_weight, tilted
+from datadouble.recipes.lesion.placer import FACTORS, Placer, mixture_weight, tilted
+from datadouble.recipes.lesion.room import extents, fits
 
 SIDE = 64
 

@@ -14,8 +14,10 @@ import torch
 from datadouble.cohort import CohortInfo
 from datadouble.errors import DataDoubleError
 from datadouble.networks.weights import load_tensors
+from datadouble.recipes.lesion.config import LesionConfig
 from datadouble.recipes.lesion.crops import LesionPatch
-from datadouble.recipes.lesion.lesion_drawer import BANK
+from datadouble.recipes.lesion.lesion_drawer import BANK, SamplingOptions
+from datadouble.recipes.lesion.loading import sampling_of
 from datadouble.recipes.lesion.material import LesionMaterial, Pictures
 from datadouble.recipes.lesion.stable_diffusion import (
     StableDiffusionOptions,
@@ -207,6 +209,12 @@ def test_a_loaded_drawer_draws_patches_with_masks_from_their_seeds(run: Path) ->
     assert np.abs(again[0].image.astype(int) - patches[1].image).max() <= 1
     assert not np.array_equal(patches[1].image, patches[2].image)
     assert drawer.bank.classes == CLASSES and (run / "model" / BANK).is_file()
+    # What `generate --steps` asks for reaches it, and its own settings are what a double says.
+    fewer = StableDiffusionDrawer.load(run, CPU, SamplingOptions(steps=1)).draw(labels[1:], [], [2, 3])
+    assert np.abs(again[0].image.astype(int) - fewer[0].image).max() > 1
+    own = sampling_of(LesionConfig(stable_diffusion=StableDiffusionOptions(folder="sd", steps=7)))
+    assert (own.steps, own.guidance_weight) == (7, 6.5)
+    assert sampling_of(LesionConfig()) == LesionConfig().sampling
 
 
 class CutOff(Exception):

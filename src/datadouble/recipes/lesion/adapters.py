@@ -58,9 +58,16 @@ class AdapterFacts:
 
 
 def adapter_folder(stage: Path, name: str) -> Path:
-    """Return where the adapter `name` of a stage's folder lies."""
+    """Return where the adapter `name` of a stage's folder lies: names that are no folder's get one of their own."""
     safe = "".join(c if c.isalnum() and c.isascii() else "-" for c in name).strip("-") or "adapter"
+    if safe != name:  # or "4 a" and "4/a", and any two names in Chinese, would share one
+        safe += f"-{files.fingerprint(name)[:8]}"
     return stage / ADAPTERS / safe
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether a folder holds a whole adapter: its facts are written last."""
+    return (folder / _FACTS).is_file()
 
 
 def save_adapter(
@@ -191,7 +198,12 @@ def replace_adapter(target: Path, source: Path, base: str) -> AdapterFacts:
     load_tensors(source / _WEIGHTS)  # damaged files are refused before anything is moved
     kept = target.parent.parent / "adapters-before" / target.name
     if not kept.exists():
-        shutil.copytree(target, kept)
+        copy = kept.with_name(f".{kept.name}.part")
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(target, copy)
+        copy.rename(kept)
+    # Cut off half-way the folder holds no adapter, never one's weights with another's scaling.
+    (target / _FACTS).unlink()
     files.write_bytes(target / _WEIGHTS, (source / _WEIGHTS).read_bytes())
     files.write_json(target / _FACTS, asdict(new) | {"name": old.name})
     return new

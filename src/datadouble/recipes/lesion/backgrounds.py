@@ -1,7 +1,8 @@
 """The healthy scans that lesions are drawn into: real ones or synthetic ones, and never confused."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -26,12 +27,16 @@ class Backgrounds:
         Whether no pixel of them is a patient's: the cohort's origin is ``"synthetic"`` and it does not say otherwise.
     name
         Of the cohort.
+    people
+        Numbers, one a patient (of a synthetic scan, an invented one), in no order: pictures drawn into scans of one
+        patient belong together.
     """
 
     images: np.ndarray
     ids: tuple[str, ...]
     synthetic: bool
     name: str
+    people: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -103,10 +108,19 @@ def read_backgrounds(
             remedy=f"give scans of at least {int(np.ceil(largest))} pixels a side, or drop these rows",
         )
     synthetic = info.origin == "synthetic" and not info.contains_real_pixels
-    return Backgrounds(images, ids, synthetic, info.name)
+    patients = chosen.table["patient_id"].to_numpy()[rows].astype(str)
+    return Backgrounds(images, ids, synthetic, info.name, people_of(patients, ids))
 
 
-def refuse_without(run: Path, healthy: str) -> None:
+def people_of(patients: Sequence[str], ids: Sequence[str]) -> tuple[int, ...]:
+    """Return a number for each patient, shuffled; a scan without a patient is its own."""
+    names = [patient or f"scan {one}" for patient, one in zip(patients, ids, strict=True)]
+    distinct, codes = np.unique(names, return_inverse=True)
+    order = generator_for(0, "people").permutation(len(distinct))
+    return tuple(int(order[code]) for code in codes)
+
+
+def refuse_without(healthy: str) -> NoReturn:
     """Say both ways to give healthy scans.
 
     Raises

@@ -21,6 +21,7 @@ from datadouble.recipes.lesion.descriptors import (
     ring_of,
     wrapped,
 )
+from datadouble.recipes.lesion.room import NoRoom
 
 _BLACK = 4.0  # grey: added before ratios and logarithms
 _LEAST_SHRUNK = 0.7  # how far a lesion that sticks out on both sides may be made smaller
@@ -103,8 +104,10 @@ def blend(
 
     Raises
     ------
+    NoRoom
+        When the lesion is larger than the picture.
     DataDoubleError
-        When the lesion is larger than the picture, or the patch has no mask.
+        When the patch has no mask.
     """
     picture, mask, footprint = _placed(patch, placement, len(healthy), options)
     sector = _imaged(healthy)
@@ -164,7 +167,7 @@ def _placed(
     low, high = points.min(axis=0) - half, points.max(axis=0) + half
     shrunk = min(1.0, float((side - 2) / (high - low).max()))
     if shrunk < _LEAST_SHRUNK:
-        raise DataDoubleError(
+        raise NoRoom(
             "the lesion is larger than the healthy scan",
             where="blend",
             found=f"{(high - low).max():.0f} px in a picture of {side} px",

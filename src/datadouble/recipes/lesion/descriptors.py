@@ -213,7 +213,7 @@ class DescriptorBank:
     def fit(
         cls, descriptors: Sequence[Descriptor], labels: Sequence[str], classes: Sequence[str], size: int
     ) -> "DescriptorBank":
-        """Keep the training lesions' descriptors, in a random order of no meaning: sorted by size.
+        """Keep the training lesions' descriptors, sorted by size: their order says nothing of patients.
 
         Raises
         ------

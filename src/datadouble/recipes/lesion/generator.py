@@ -21,6 +21,7 @@ from datadouble.recipes.lesion.descriptors import Descriptor, DescriptorBank
 from datadouble.recipes.lesion.lesion_drawer import is_usable
 from datadouble.recipes.lesion.placement_stage import Placer
 from datadouble.recipes.lesion.repair_stage import Repairer
+from datadouble.recipes.lesion.room import NoRoom
 from datadouble.recipes.lesion.run_facts import RunFacts
 from datadouble.recipes.lesion.verify import Checker
 from datadouble.recipes.runs import software
@@ -30,20 +31,26 @@ PATCH_FILTER: dict[str, Any] = {
     "meaning": "1 where stage lesion drew no lesion, or one that its patch cuts off",
     "cut": 0.0,
 }
+ROOM_FILTER: dict[str, Any] = {
+    "name": "room",
+    "meaning": "1 where the lesions that were drawn find no room in the healthy scan",
+    "cut": 0.0,
+}
 REPEAT_FILTER: dict[str, Any] = {
     "name": "repeat",
     "meaning": "1 where a healthy scan without a lesion would be shown a second time",
     "cut": 0.0,
 }
+_DESCRIPTORS = 8  # drawn before a healthy scan counts as having no room
 
 
 @dataclass(frozen=True)
 class Staged:
-    """One picture through the stages."""
+    """One picture through the stages; `placement` and `composite` are None where nothing could be made."""
 
     healthy: np.ndarray
     descriptor: Descriptor
-    placement: Placement
+    placement: Placement | None
     patch: LesionPatch
     composite: Composite | None
     image: np.ndarray
@@ -91,7 +98,7 @@ class LesionGenerator:
         classes = tuple(name for name in run_facts.cohort_classes if name in offered)
         share = dict(zip((run_facts.healthy, *run_facts.classes), run_facts.shares, strict=True))
         repeat = (REPEAT_FILTER,) if backgrounds.synthetic else ()
-        filters = (PATCH_FILTER, *repeat, *(checker.facts() if checker is not None else ()))
+        filters = (PATCH_FILTER, ROOM_FILTER, *repeat, *(checker.facts() if checker is not None else ()))
         sampling = asdict(config.sampling)
         self.facts = GeneratorFacts(
             name=run_facts.name,
@@ -130,16 +137,19 @@ class LesionGenerator:
         images = np.stack([one.image for one in staged])
         masks = np.stack([one.mask for one in staged])
         rejected = self._nothing_rejected(len(staged))
-        rejected["patch"] = np.array([one.composite is None for one in staged])
+        rejected["patch"] = np.array([not is_usable(one.patch) for one in staged])
+        composed = np.array([one.composite is not None for one in staged])
+        rejected["room"] = ~composed & ~rejected["patch"]
         if self._checker is not None:
             found = self._checker.check(images, masks, [name] * len(staged))
-            # What was never composed is the patch's failure alone.
-            rejected |= {key: value & ~rejected["patch"] for key, value in found.items()}
+            # What was never composed has failed before.
+            rejected |= {key: value & composed for key, value in found.items()}
         value = self._run_facts.mask_ids[self._run_facts.classes.index(name)]
         return Drawn(
             images,
             masks.astype(np.uint8) * np.uint8(value),
             rejected=rejected,
+            patients=self._patients([one.background for one in staged]),
             columns=self._columns([one.background for one in staged]),
         )
 
@@ -147,7 +157,7 @@ class LesionGenerator:
         """Draw the pictures `numbers` of a lesion class, and return what each stage made of them."""
         name = self.facts.classes[label]
         index = self._run_facts.classes.index(name)
-        chosen = [self._background(label, number, seed) for number in numbers]
+        chosen = [self._background(index, number, seed) for number in numbers]
         scans = [self._backgrounds.images[one] for one in chosen]
         placed = [
             self._place(scan, name, index, number, seed) for scan, number in zip(scans, numbers, strict=True)
@@ -179,20 +189,32 @@ class LesionGenerator:
             )
         ]
 
-    def _background(self, label: int, number: int, seed: int) -> int:
-        """Return the scan of a picture: the classes take turns, so that equal counts use all scans equally often."""
-        return self._backgrounds.choose(number * len(self.facts.classes) + label, seed)
+    def _background(self, index: int, number: int, seed: int) -> int:
+        """Return the scan of a picture: lesion classes take turns, so that equal counts use scans equally often."""
+        return self._backgrounds.choose(number * len(self._run_facts.classes) + index, seed)
 
     def _place(
         self, scan: np.ndarray, name: str, index: int, number: int, seed: int
-    ) -> tuple[Descriptor, Placement]:
-        """Draw a descriptor and a place for it, and return the descriptor of the lesion at that place."""
-        descriptor = self._drawer.bank.sample(name, generator_for(seed, "descriptor", name, number))
-        if self._placer is None:
-            placement = Placement(descriptor.row, descriptor.column, descriptor.size, descriptor.angle)
-        else:
-            random = generator_for(seed, "placement", name, number)
-            placement = self._placer.sample(scan, index, descriptor, random)
+    ) -> tuple[Descriptor, Placement | None]:
+        """Draw a descriptor and a place for it, and return the descriptor of the lesion at that place.
+
+        One that finds no room in the scan is drawn again: what is kept are the class's lesions that fit.
+        """
+        random = generator_for(seed, "descriptor", name, number)
+        place_random = generator_for(seed, "placement", name, number)
+        placement = None
+        for _ in range(_DESCRIPTORS):
+            descriptor = self._drawer.bank.sample(name, random)
+            if self._placer is None:
+                placement = Placement(descriptor.row, descriptor.column, descriptor.size, descriptor.angle)
+                break
+            try:
+                placement = self._placer.sample(scan, index, descriptor, place_random)
+                break
+            except NoRoom:
+                continue
+        if placement is None:
+            return descriptor, None
         at_place = descriptor._replace(
             row=placement.row, column=placement.column, size=placement.size, angle=placement.angle
         )
@@ -203,13 +225,16 @@ class LesionGenerator:
         scan: np.ndarray,
         patch: LesionPatch,
         descriptor: Descriptor,
-        placement: Placement,
+        placement: Placement | None,
         random: np.random.Generator,
     ) -> Composite | None:
-        """Return the composite; None where the patch holds no lesion."""
-        if not is_usable(patch):
+        """Return the composite; None where the patch holds no lesion, or the scan has no room for it."""
+        if placement is None or not is_usable(patch):
             return None
-        return blend(scan, patch, placement, descriptor, self._config.blend, random)
+        try:
+            return blend(scan, patch, placement, descriptor, self._config.blend, random)
+        except NoRoom:
+            return None
 
     def _repair(
         self,
@@ -253,10 +278,16 @@ class LesionGenerator:
         rejected = self._nothing_rejected(len(images))
         rejected["repeat"] = np.array([number >= count for number in numbers])
         masks = np.zeros(images.shape, dtype=np.uint8)
-        return Drawn(images, masks, rejected=rejected, columns=self._columns(chosen))
+        return Drawn(
+            images, masks, rejected=rejected, patients=self._patients(chosen), columns=self._columns(chosen)
+        )
 
     def _nothing_rejected(self, count: int) -> dict[str, np.ndarray]:
         return {str(one["name"]): np.zeros(count, dtype=bool) for one in self.facts.filters}
+
+    def _patients(self, chosen: Sequence[int]) -> tuple[str, ...]:
+        """Return invented patients: pictures on one patient's scans are no strangers to each other."""
+        return tuple(f"scan-{self._backgrounds.people[one]:05d}" for one in chosen)
 
     def _columns(self, chosen: Sequence[int]) -> tuple[dict[str, str], ...] | None:
         """Return the ids of synthetic scans; a real one's would tie the double to a patient."""

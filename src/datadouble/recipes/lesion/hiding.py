@@ -3,10 +3,9 @@
 What the placement stage learns from. The lesion, and what lies under it where it throws a shadow, is replaced by tissue
 from about the same depth, of the same picture or of another; its local mean and its contrast are brought to those of
 the place, and the border is blended so that the strength of the speckle stays. The very same is done at decoy places
-in every picture: what hiding leaves behind says "something was hidden here", never "a lesion was".
+in every picture (see `decoys`): what hiding leaves behind says "something was hidden here", never "a lesion was".
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -312,58 +311,3 @@ def _membrane(values: np.ndarray, ring: np.ndarray, low: float, high: float) -> 
     r = np.linspace(0, len(rows) - 1, height)
     c = np.linspace(0, len(columns) - 1, width)
     return ndimage.map_coordinates(coarse, np.meshgrid(r, c, indexing="ij"), order=1, mode="nearest")
-
-
-class Decoys(NamedTuple):
-    """A picture whose lesion is hidden, and where else the same was done.
-
-    Attributes
-    ----------
-    image
-        uint8 (s, s).
-    places
-        float64 (k, 2): row and column of the decoys' centres.
-    regions
-        bool (k, s, s): what was replaced at each.
-    """
-
-    image: np.ndarray
-    places: np.ndarray
-    regions: np.ndarray
-
-
-def add_decoys(
-    image: np.ndarray,
-    tissue: np.ndarray,
-    covers: Sequence[Cover],
-    donors: Donors,
-    count: int,
-    rng: np.random.Generator,
-) -> Decoys:
-    """Hide, at places of chance, lesions that were never there.
-
-    Parameters
-    ----------
-    image
-        uint8 (s, s), its lesion hidden.
-    tissue
-        bool (s, s): centres are drawn evenly from it.
-    covers
-        Shapes of real lesions, drawn from evenly, mirrored half the time.
-    count
-        How many.
-    """
-    side = len(image)
-    candidates = np.argwhere(tissue)
-    nothing = np.zeros_like(tissue)
-    places, regions = [], []
-    for _ in range(count if len(candidates) and len(covers) else 0):
-        row, column = candidates[int(rng.integers(len(candidates)))]
-        cover = covers[int(rng.integers(len(covers)))]
-        region = region_at(cover, float(row), float(column), side, mirrored=bool(rng.random() < 0.5))
-        image = hide(image, region, nothing, donors, rng)
-        places.append((float(row), float(column)))
-        regions.append(region)
-    return Decoys(
-        image, np.array(places).reshape(-1, 2), np.array(regions, dtype=bool).reshape(-1, side, side)
-    )

@@ -21,7 +21,7 @@ from datadouble.networks.patch_denoiser import PatchDenoiser, PatchDenoiserConfi
 from datadouble.randomness import torch_generator_for
 from datadouble.recipes.drawing import SamplingOptions as DrawingOptions
 from datadouble.recipes.drawing import check_finished, load_weights, read_model
-from datadouble.recipes.lesion.adapters import adapter_folder, load_adapter
+from datadouble.recipes.lesion.adapters import adapter_folder, is_saved, load_adapter
 from datadouble.recipes.lesion.crops import LesionPatch, box_of
 from datadouble.recipes.lesion.descriptors import (
     MINIMUM_AREA,
@@ -58,6 +58,8 @@ class LesionModel:
         Sides of picture and patch in pixels.
     diffusion
         Objective, schedule, timesteps and gamma.
+    adapters
+        Whether each class gets one: without it a class is not drawn.
     """
 
     network: PatchDenoiserConfig
@@ -66,6 +68,7 @@ class LesionModel:
     patch: int
     standard: Standard
     diffusion: dict[str, Any]
+    adapters: bool = False
 
     def save(self, folder: Path) -> None:
         """Write `model.json`."""
@@ -141,7 +144,14 @@ class LesionDrawer:
         networks, parts = [], [fingerprint]
         for name in model.classes:
             network, adapter = base, adapter_folder(folder, name)
-            if adapter.is_dir():
+            if model.adapters and not is_saved(adapter):
+                raise DataDoubleError(
+                    "the training is not finished: a class has no adapter yet",
+                    where=folder.name,
+                    found=name,
+                    remedy="run the same `datadouble fit` again; it goes on",
+                )
+            if is_saved(adapter):
                 network = copy.deepcopy(base)
                 load_adapter(network, adapter, fingerprint)
                 merge_lora(network)

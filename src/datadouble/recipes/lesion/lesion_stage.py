@@ -24,7 +24,13 @@ from datadouble.networks.weights import load_tensors
 from datadouble.randomness import generator_for, seed_for, torch_generator_for
 from datadouble.recipes.drawing import load_weights
 from datadouble.recipes.learning import VALIDATION_IMAGES, VALIDATION_TIMES
-from datadouble.recipes.lesion.adapters import AdapterFacts, adapter_folder, read_facts, save_adapter
+from datadouble.recipes.lesion.adapters import (
+    AdapterFacts,
+    adapter_folder,
+    is_saved,
+    read_facts,
+    save_adapter,
+)
 from datadouble.recipes.lesion.crops import LesionPatch
 from datadouble.recipes.lesion.descriptors import CONDITIONS, DescriptorBank
 from datadouble.recipes.lesion.lesion_crops import LesionCrops
@@ -114,6 +120,7 @@ def fit_lesion(
             "timesteps": options.timesteps,
             "gamma": options.gamma,
         },
+        adapters=options.tune_images > 0,
     )
     _check_choices(options, model)
     names = [material.classes[label] for label in crops.labels[: len(crops.descriptors)]]
@@ -173,7 +180,7 @@ def _tune(
     name = material.classes[label]
     target = adapter_folder(stage, name)
     network, base = load_weights(PatchDenoiser(model.network), stage / "model" / "best.safetensors")
-    if target.is_dir() and read_facts(target).base == base:
+    if is_saved(target) and read_facts(target).base == base:
         return
     generator = torch_generator_for(options.seed, "adapter", name)
     if options.lora_rank:

@@ -12,7 +12,7 @@ from datadouble.recipes.drawing import config_of, with_changes
 from datadouble.recipes.lesion.backgrounds import Backgrounds, read_backgrounds, refuse_without
 from datadouble.recipes.lesion.config import LesionConfig
 from datadouble.recipes.lesion.generator import Drawer, LesionGenerator
-from datadouble.recipes.lesion.lesion_drawer import LesionDrawer, refuse_checkpoint
+from datadouble.recipes.lesion.lesion_drawer import LesionDrawer, SamplingOptions, refuse_checkpoint
 from datadouble.recipes.lesion.placement_stage import Placer
 from datadouble.recipes.lesion.repair_stage import Repairer
 from datadouble.recipes.lesion.run_facts import RunFacts
@@ -65,10 +65,11 @@ def load_generator(
         )
     config, run_facts = config_of(run, LesionConfig), RunFacts.load(run)
     if backgrounds is None:
-        refuse_without(run, run_facts.healthy)
-        raise AssertionError
+        refuse_without(run_facts.healthy)
     device = start_processes().device
-    sampling = with_changes(config.sampling, steps=steps, guidance_weight=guidance_weight, sampler=sampler)
+    sampling = with_changes(
+        sampling_of(config), steps=steps, guidance_weight=guidance_weight, sampler=sampler
+    )
     config = replace(config, sampling=sampling)
     drawer = load_drawer(config, run, device)
     scans = read_backgrounds(
@@ -81,10 +82,24 @@ def load_generator(
     return assemble(config, run, run_facts, drawer, scans, device, without)
 
 
+def sampling_of(config: LesionConfig) -> SamplingOptions:
+    """Return how patches are drawn: ``[sampling]``, or what ``[stable_diffusion]`` says where that draws them."""
+    theirs = config.stable_diffusion
+    if not theirs.folder:
+        return config.sampling
+    return SamplingOptions(
+        sampler=theirs.sampler,
+        steps=theirs.steps,
+        guidance_weight=theirs.guidance_weight,
+        batch=config.sampling.batch,
+        precision="fp32",
+    )
+
+
 def load_drawer(config: LesionConfig, run: Path, device: torch.device) -> Drawer:
-    """Load stage 1: ours, or Stable Diffusion where the run has a folder of it."""
+    """Load stage 1: ours, or Stable Diffusion where the run has a folder of it; drawn as `config.sampling` says."""
     if config.stable_diffusion.folder:
-        return StableDiffusionDrawer.load(run / "lesion", device)
+        return StableDiffusionDrawer.load(run / "lesion", device, config.sampling)
     return LesionDrawer.load(run / "lesion", device, config.sampling)
 
 
@@ -110,8 +125,6 @@ def assemble(
         drawer,
         Placer.load(run / "placement", device) if wanted("placement") else None,
         Repairer.load(run / "repair", device) if wanted("repair") else None,
-        Checker.load(run / "verify", device)
-        if "verify" not in without and (run / "verify").is_dir()
-        else None,
+        Checker.load(run / "verify", device) if wanted("verify") else None,
         skipped=tuple(without),
     )

@@ -9,7 +9,7 @@ from datadouble.cohort import Cohort, CohortInfo
 from datadouble.cohort.pixels import fit_square, to_unit
 from datadouble.errors import DataDoubleError
 from datadouble.recipes.lesion.descriptors import MINIMUM_AREA, largest_lesion
-from datadouble.recipes.runs import Material, choose_material
+from datadouble.recipes.runs import MINIMUM_PER_CLASS, Material, choose_material
 
 HEALTHY = -1  # label of a picture without a lesion
 MINIMUM_LESIONS = 4  # a class with fewer is no distribution
@@ -126,18 +126,18 @@ def read_material(cohort: Cohort, data: DataOptions) -> LesionMaterial:
             remedy="name the lesion classes in data.classes and the healthy one in data.healthy",
         )
     _check_counts(cohort, classes)
-    has_healthy = data.healthy in cohort.info.classes and (cohort.table["label"] == data.healthy).any()
+    train = cohort.filter(split="train") if cohort.has_splits else cohort
+    # One or two healthy scans teach nothing, and a cohort with none is welcome.
+    has_healthy = (train.table["label"] == data.healthy).sum() >= MINIMUM_PER_CLASS
     wanted = ((data.healthy,) if has_healthy else ()) + classes
     material = choose_material(cohort, wanted, data.validation_share, data.seed)
     _check_masks(material, classes)
-    train, ids = _read(material.train, classes, data)
+    learned, ids = _read(material.train, classes, data)
     validation, _ = _read(material.validation, classes, data)
-    few = {name: int((train.labels == i).sum()) for i, name in enumerate(classes)}
-    _refuse_few(few, cohort.info.name)
-    healthy = (train.labels == HEALTHY).mean()
-    shares = [healthy, *((train.labels == i).mean() for i in range(len(classes)))]
+    healthy = (learned.labels == HEALTHY).mean()
+    shares = [healthy, *((learned.labels == i).mean() for i in range(len(classes)))]
     return LesionMaterial(
-        train,
+        learned,
         validation,
         classes,
         ids,

@@ -8,16 +8,9 @@ from torch import Tensor
 
 from datadouble.networks.placement import Truth
 from datadouble.randomness import generator_for
+from datadouble.recipes.lesion.decoys import add_decoys
 from datadouble.recipes.lesion.descriptors import describe, wrapped
-from datadouble.recipes.lesion.hiding import (
-    Cover,
-    add_decoys,
-    cover_of,
-    donors_of,
-    hide,
-    region_at,
-    tissue_of,
-)
+from datadouble.recipes.lesion.hiding import Cover, cover_of, donors_of, hide, region_at, tissue_of
 from datadouble.recipes.lesion.material import HEALTHY, Pictures
 from datadouble.recipes.lesion.placement_prior import Found
 

@@ -27,19 +27,7 @@ from datadouble.recipes.lesion.blending import Placement
 from datadouble.recipes.lesion.descriptors import Descriptor, wrapped
 from datadouble.recipes.lesion.hiding import tissue_of
 from datadouble.recipes.lesion.placement_prior import Found, PlacePrior
-from datadouble.recipes.lesion.room import extents, fits
-
-__all__ = [
-    "FACTORS",
-    "Placer",
-    "allowed_patches",
-    "extents",
-    "fits",
-    "mixture_weight",
-    "prior_log_density",
-    "save_facts",
-    "tilted",
-]
+from datadouble.recipes.lesion.room import NoRoom, fits
 
 FACTORS = ("place", "size", "angle")
 _TRIES = 256  # places drawn before a lesion counts as not fitting
@@ -154,7 +142,7 @@ class Placer:
 
         Raises
         ------
-        DataDoubleError
+        NoRoom
             When no lesion of about this size fits.
         """
         tissue = tissue_of(self._check(image))
@@ -165,7 +153,7 @@ class Placer:
             if good.any():
                 i = int(good.argmax())
                 return Placement(float(row[i]), float(column[i]), float(size[i]), wrapped(float(angle[i])))
-        raise DataDoubleError(
+        raise NoRoom(
             "the lesion fits nowhere in the tissue of the healthy picture",
             where="placement",
             found=f"size {descriptor.size:.0f} px, aspect {descriptor.aspect:.1f}, picture {self.size} px",

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from datadouble.errors import DataDoubleError
-from datadouble.networks.lora_conv import add_lora_everywhere
+from datadouble.networks.lora import add_lora
 from datadouble.networks.unet import UNetConfig, build_unet
 from datadouble.randomness import torch_generator_for
 from datadouble.recipes.lesion.bands import BandOptions
@@ -126,5 +126,5 @@ def build_seam_network(
     DataDoubleError
         When one of `targets` is no layer of the network.
     """
-    add_lora_everywhere(network, rank, targets=targets, skip=_NOT_ADAPTED, generator=generator)
+    add_lora(network, rank, convolutions=True, targets=targets, skip=_NOT_ADAPTED, generator=generator)
     return network

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from datadouble import files
 from datadouble.networks.weights import load_tensors
 from datadouble.randomness import torch_generator_for
-from datadouble.recipes.lesion.adapters import AdapterFacts, adapter_folder, save_adapter
+from datadouble.recipes.lesion.adapters import AdapterFacts, adapter_folder, is_saved, save_adapter
 from datadouble.recipes.lesion.material import LesionMaterial
 from datadouble.recipes.lesion.repair_options import (
     RepairOptions,
@@ -104,7 +104,7 @@ def fit_repair(
 def _keep_adapter(folder: Path, options: RepairOptions, classes: int, composites_of: int) -> None:
     """Keep what was learned from composites apart from the base, unless it is kept already."""
     place = adapter_folder(folder, SEAM)
-    if (place / "adapter.json").is_file():
+    if is_saved(place):
         return
     network = build_repair_unet(options, classes)
     if options.lora_rank:

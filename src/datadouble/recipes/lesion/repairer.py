@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -16,7 +15,7 @@ from datadouble import files
 from datadouble.errors import DataDoubleError
 from datadouble.networks.weights import load_tensors
 from datadouble.randomness import torch_generator_for
-from datadouble.recipes.lesion.adapters import adapter_folder, load_adapter, read_facts
+from datadouble.recipes.lesion.adapters import adapter_folder, is_saved, load_adapter, read_facts
 from datadouble.recipes.lesion.bands import generation_band
 from datadouble.recipes.lesion.material import HEALTHY
 from datadouble.recipes.lesion.repair_options import RepairOptions, build_repair_unet, build_seam_network
@@ -67,7 +66,7 @@ def load_repair_network(folder: Path, adapter: str = SEAM) -> tuple[nn.Module, s
     options, classes, _ = _read_facts(folder)
     path = folder / "base" / "model" / "last.safetensors"
     place = adapter_folder(folder, adapter)
-    if not path.is_file() or (adapter and not (place / "adapter.json").is_file()):
+    if not path.is_file() or (adapter and not is_saved(place)):
         raise _unfinished(folder)
     network = build_repair_unet(options, len(classes))
     network.load_state_dict(load_tensors(path)[0])
@@ -145,17 +144,6 @@ class Repairer:
         options, classes, size = _read_facts(folder)
         network, fingerprint = load_repair_network(folder, adapter)
         return cls(network, options, size=size, classes=classes, device=device, fingerprint=fingerprint)
-
-    def with_steps(self, steps: int) -> Repairer:
-        """Return the same with another number of sampling steps."""
-        return Repairer(
-            self._network,
-            replace(self.options, steps=steps),
-            size=self.size,
-            classes=self.classes,
-            device=self._device,
-            fingerprint=self.fingerprint,
-        )
 
     def repair(
         self,

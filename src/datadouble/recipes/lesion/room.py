@@ -2,7 +2,13 @@
 
 import numpy as np
 
+from datadouble.errors import DataDoubleError
+
 _CUT = 0.85  # of a lesion's ellipse that must lie in the tissue: outlines are no ellipses
+
+
+class NoRoom(DataDoubleError):
+    """A lesion does not fit into a picture; another lesion, or another picture, may do."""
 
 
 def extents(size: np.ndarray, aspect: float, angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,10 +45,6 @@ class StableDiffusionOptions(TrainingOptions):
     segmenter_images: int = 6_000
     segmenter_width: int = 16
     segmenter_levels: int = 4
-
-    def training(self) -> TrainingOptions:
-        """Return the training options alone."""
-        return TrainingOptions(**{item.name: getattr(self, item.name) for item in fields(TrainingOptions)})
 
 
 class StableDiffusion(NamedTuple):

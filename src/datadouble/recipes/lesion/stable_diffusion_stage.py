@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,18 @@ from datadouble.networks.segmentation import SegmentationConfig
 from datadouble.networks.weights import load_tensors
 from datadouble.progress import track
 from datadouble.randomness import torch_generator_for
-from datadouble.recipes.lesion.adapters import AdapterFacts, adapter_folder, load_adapter, save_adapter
+from datadouble.recipes.lesion.adapters import (
+    AdapterFacts,
+    adapter_folder,
+    is_saved,
+    load_adapter,
+    save_adapter,
+)
 from datadouble.recipes.lesion.crops import LesionPatch, box_of, cut_window, window_of
 from datadouble.recipes.lesion.descriptors import Descriptor, DescriptorBank, describe, largest_lesion
-from datadouble.recipes.lesion.lesion_drawer import BANK
+from datadouble.recipes.lesion.lesion_drawer import BANK, SamplingOptions
 from datadouble.recipes.lesion.material import LesionMaterial, Pictures
-from datadouble.recipes.lesion.segmenter import Segmenter, SegmenterPictures, fit_segmenter
+from datadouble.recipes.lesion.segmenter import Segmenter, SegmenterPictures, fit_segmenter, training_of
 from datadouble.recipes.lesion.stable_diffusion import (
     PromptedUNet,
     StableDiffusion,
@@ -167,9 +173,9 @@ def fit_stable_diffusion(
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     say(f"Stable Diffusion: {trained:,} trained parameters, {options.images:,} crops to see")
     task = CropTask(network, model, material, options, processes.device, folder)
-    Trainer(task, options.training(), folder, processes).train()
+    Trainer(task, training_of(options), folder, processes).train()
     place = adapter_folder(folder, ADAPTER)
-    if processes.is_main and not place.is_dir():
+    if processes.is_main and not is_saved(place):
         network.load_state_dict(load_tensors(folder / "model" / "last.safetensors")[0])
         kept = AdapterFacts(
             name=ADAPTER,
@@ -245,8 +251,15 @@ class StableDiffusionDrawer:
         model.vae.to(device)
 
     @classmethod
-    def load(cls, folder: Path, device: torch.device) -> StableDiffusionDrawer:
+    def load(
+        cls, folder: Path, device: torch.device, sampling: SamplingOptions | None = None
+    ) -> StableDiffusionDrawer:
         """Load what `fit_stable_diffusion` trained; the base comes from the folder that was named then.
+
+        Parameters
+        ----------
+        sampling
+            Sampler, steps and guidance in place of those that it was trained with.
 
         Raises
         ------
@@ -254,7 +267,7 @@ class StableDiffusionDrawer:
             When the training is not finished, or the folder holds another base now.
         """
         place = adapter_folder(folder, ADAPTER)
-        if not (folder / "model.json").is_file() or not (place / "adapter.json").is_file():
+        if not (folder / "model.json").is_file() or not is_saved(place):
             raise DataDoubleError(
                 "the training is not finished",
                 where=folder.name,
@@ -265,6 +278,9 @@ class StableDiffusionDrawer:
             k: tuple(v) if isinstance(v, list) else v for k, v in facts["options"].items()
         }
         options = StableDiffusionOptions(**values)
+        if sampling is not None:
+            changes = {name: getattr(sampling, name) for name in ("sampler", "steps", "guidance_weight")}
+            options = replace(options, **changes)
         model = read_stable_diffusion(options, facts["classes"])
         load_adapter(model.unet, place, model.fingerprint)
         segmenter = Segmenter.load(folder / "segmenter", device)

@@ -1,6 +1,7 @@
 """Training the stages: each is a sub-run with the one loop, alone or after one another."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ from datadouble.cohort import Cohort
 from datadouble.errors import DataDoubleError, suggest
 from datadouble.recipes.config import to_toml
 from datadouble.recipes.learning import announce, provenance_of
-from datadouble.recipes.lesion.backgrounds import Backgrounds
+from datadouble.recipes.lesion.backgrounds import Backgrounds, people_of
 from datadouble.recipes.lesion.config import LesionConfig
 from datadouble.recipes.lesion.lesion_stage import fit_lesion
-from datadouble.recipes.lesion.loading import assemble, load_drawer
+from datadouble.recipes.lesion.loading import assemble, load_drawer, sampling_of
 from datadouble.recipes.lesion.material import LesionMaterial, read_material
 from datadouble.recipes.lesion.placement_stage import fit_placement
 from datadouble.recipes.lesion.repair_stage import fit_repair
@@ -139,7 +140,9 @@ def draw_stages_sheet(
         return
     rows = material.train.healthy[:_SHEET_SCANS]
     pictures = material.train.take(rows)
-    scans = Backgrounds(pictures.images, pictures.ids, False, material.info.name)
+    people = people_of(pictures.patients, pictures.ids)
+    scans = Backgrounds(pictures.images, pictures.ids, False, material.info.name, people)
+    config = replace(config, sampling=sampling_of(config))
     drawer = load_drawer(config, run, device)
     assemble(config, run, _run_facts(material), drawer, scans, device).draw_sheet(path)
 

@@ -236,10 +236,20 @@ class Checker:
 
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> "Checker":
-        """Load what `fit_verify` kept; without anything there, nothing is verified."""
+        """Load what `fit_verify` kept.
+
+        Raises
+        ------
+        DataDoubleError
+            When it did not come to its end: a double without its filters would pass for a verified one.
+        """
         path = folder / CUTS
         if not path.is_file():
-            return cls(FilterBank())
+            raise DataDoubleError(
+                "stage verify is not finished",
+                where=folder.name,
+                remedy="run the same `datadouble fit` again, or generate with --without verify",
+            )
         kept = json.loads(path.read_text())
         filters: list[Filter] = []
         for name, cut in kept["cuts"].items():
