@@ -16,7 +16,6 @@ generator. Private networks have group norm in place of batch norm, and Poisson 
 import argparse
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ import numpy as np
 from datadouble import files
 from datadouble.audit.report.figures.downstream import compound_figure, figure_bytes
 from datadouble.audit.utility.segmenter_data import Cases
-from datadouble.audit.utility.segmenter_settings import KINDS, SEGMENTERS, WORDS
+from datadouble.audit.utility.segmenter_settings import SEGMENTERS, WORDS
 from datadouble.audit.utility.segmenter_store import trained_segmenter
 from datadouble.audit.utility.segmenter_table import REFERENCE, TableArm, assess_segmenters
 from datadouble.cohort import Cohort
@@ -32,7 +31,7 @@ from datadouble.errors import DataDoubleError
 from datadouble.randomness import seed_for
 from datadouble.training.privacy.options import PrivacyOptions
 from datadouble.training.privacy.sampling import patients_of, rows_by_patient
-from downstream import attacked, cases_with_sites, material_of, rates
+from downstream import add_options, attacked, cases_with_sites, material_of, rates
 from segmenters import named_double, types_of
 
 
@@ -40,26 +39,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("doubles", nargs="*", metavar="DOUBLE", help="PATH or NAME=PATH")
-    parser.add_argument("--real", type=Path, required=True)
-    parser.add_argument("--types", help="as for segmenters.py")
-    parser.add_argument("--kinds", nargs="+", default=["unet"], choices=KINDS)
-    parser.add_argument("--preset", default="cpu-64", choices=list(SEGMENTERS))
-    parser.add_argument("--steps", type=int, help="as for segmenters.py")
-    parser.add_argument("--turn", action="store_true", help="as for segmenters.py")
+    add_options(parser)
     parser.add_argument("--epsilons", type=float, nargs="+", default=[1.0, 8.0])
     parser.add_argument("--delta", type=float, default=0.0, help="0: a tenth of 1 / records")
     parser.add_argument("--clip", type=float, default=1.0, help="greatest norm of a record's gradient")
     parser.add_argument(
         "--per-step", type=int, default=64, help="records a step, expected; a quarter of all at most"
     )
-    parser.add_argument("--by", default="site", choices=["site", "device"], help="what a centre is")
-    parser.add_argument("--shadows", type=int, default=16)
-    parser.add_argument("--attack", default="lira", help="whose advantage the figure shows")
-    parser.add_argument("--members", type=int, help="at most so many patients a side, drawn at random")
-    parser.add_argument("--out", type=Path, default=Path("results/diffguard"))
-    parser.add_argument("--cache", type=Path, default=Path(".work/segmenters"))
-    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     try:
         run(options)

@@ -38,6 +38,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_options(parser)
+    options = parser.parse_args()
+    try:
+        run(options)
+    except DataDoubleError as error:
+        sys.exit(f"error: {error}")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every attack on downstream networks is told: doubles, networks, shadow networks, folders."""
     parser.add_argument(
         "doubles", nargs="*", metavar="DOUBLE", help="PATH or NAME=PATH, as for segmenters.py"
     )
@@ -54,11 +64,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/diffguard"))
     parser.add_argument("--cache", type=Path, default=Path(".work/segmenters"))
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    try:
-        run(options)
-    except DataDoubleError as error:
-        sys.exit(f"error: {error}")
 
 
 def run(options: argparse.Namespace) -> None:
