@@ -31,7 +31,7 @@ from datadouble.errors import DataDoubleError
 from datadouble.randomness import seed_for
 from datadouble.training.privacy.options import PrivacyOptions
 from datadouble.training.privacy.sampling import patients_of, rows_by_patient
-from downstream import add_options, attacked, cases_with_sites, material_of, rates
+from downstream import ATTACKS, add_options, attacked, cases_with_sites, material_of, rates
 from segmenters import named_double, types_of
 
 
@@ -141,7 +141,7 @@ def run(options: argparse.Namespace) -> None:
             figure = compound_figure(
                 points_of(series, table, found[kind], kind, measure, options),
                 utility=words,
-                privacy=f"advantage of the attack ({options.attack})",
+                privacy=f"advantage of the attack ({ATTACKS.get(options.attack, options.attack)})",
             )
             if figure is not None:
                 for form in ("svg", "png"):
@@ -191,8 +191,8 @@ def markdown(cohort: str, table: dict[str, Any], found: dict[str, Any], options:
         f"# The compound scheme: {cohort}, preset `{options.preset}`",
         "",
         f"Tested on {n['cases']} pictures of {n['patients']} unseen real patients; 95% intervals over patients. "
-        f"Attack: {options.attack}, {options.shadows} shadow networks. Epsilon is that of the segmenter's own "
-        "training: on real pictures by patient; on a double by synthetic picture, whose generator is not covered.",
+        f"Attack: {ATTACKS.get(options.attack, options.attack)}, {options.shadows} shadow networks. Epsilon is "
+        "that of the segmenter's own training: on real pictures by patient; on a double by synthetic picture, whose generator is not covered.",
         "",
         "| segmenter | trained on | records | epsilon | delta | noise | clipped | DSC | F1 | advantage | P | finding |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",

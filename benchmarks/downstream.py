@@ -33,6 +33,8 @@ from datadouble.errors import DataDoubleError
 from datadouble.randomness import generator_for, seed_for
 from segmenters import named_double, types_of
 
+ATTACKS = {"lira": "LiRA", "lira_offline": "LiRA, offline"}  # in print
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -103,7 +105,9 @@ def run(options: argparse.Namespace) -> None:
     for number, measure, axis in ((3, "dice", "DSC on unseen real patients"), (4, "f1", "macro F1")):
         panels = joined_points(table, found, measure=measure, attack=options.attack)
         figure = utility_privacy_figure(
-            panels, utility=axis, privacy=f"membership advantage ({options.attack})"
+            panels,
+            utility=axis,
+            privacy=f"membership advantage ({ATTACKS.get(options.attack, options.attack)})",
         )
         if figure is not None:
             for form in ("svg", "png"):

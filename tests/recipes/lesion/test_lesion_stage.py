@@ -15,7 +15,13 @@ from datadouble.recipes.lesion.adapters import adapter_folder, list_adapters
 from datadouble.recipes.lesion.crops import LesionPatch
 from datadouble.recipes.lesion.descriptors import describe
 from datadouble.recipes.lesion.lesion_crops import LesionCrops
-from datadouble.recipes.lesion.lesion_drawer import LesionDrawer, SamplingOptions, is_usable, patches_of
+from datadouble.recipes.lesion.lesion_drawer import (
+    LesionDrawer,
+    SamplingOptions,
+    is_usable,
+    patch_objective,
+    patches_of,
+)
 from datadouble.recipes.lesion.lesion_stage import LesionTask
 from datadouble.recipes.lesion.material import DataOptions, read_material
 
@@ -179,6 +185,21 @@ def test_the_largest_piece_of_a_drawn_mask_is_the_lesion() -> None:
     (patch,) = patches_of(drawn)
     assert patch.mask.sum() == 6 * 8 and patch.margin == pytest.approx(16 / 8)
     assert (patch.image == 128).all()
+
+
+def test_texture_of_any_strength_passes_round_the_network() -> None:
+    """Where all is detail the best estimate is the noisy picture itself; runs from before the option have no skip."""
+    told = {"objective": "clean", "schedule": "cosine", "timesteps": 1000, "gamma": 5.0}
+    seen = torch.randn(2, 2, 4, 4)
+    time, labels = torch.full((2,), 100.0), torch.zeros(2, dtype=torch.int64)
+
+    def blank(x: torch.Tensor, t: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(x)
+
+    alike = patch_objective(told | {"detail_std": 1e3}).as_trained(blank)(seen, time, labels)
+    ratio = (alike / seen).flatten()
+    assert torch.allclose(ratio, ratio[0].expand_as(ratio)) and 1.0 < ratio[0] < 1.1  # 1 / sqrt(alpha bar)
+    assert not patch_objective(told).as_trained(blank)(seen, time, labels).any()
 
 
 def test_a_class_whose_adapter_is_not_written_is_not_drawn_by_the_base(

@@ -57,7 +57,7 @@ class LesionModel:
     size, patch
         Sides of picture and patch in pixels.
     diffusion
-        Objective, schedule, timesteps and gamma.
+        Objective, schedule, timesteps, gamma and detail_std.
     adapters
         Whether each class gets one: without it a class is not drawn.
     """
@@ -93,7 +93,8 @@ def patch_objective(diffusion: dict[str, Any]) -> Objective:
     """Return the objective of a model's ``diffusion``."""
     kind, gamma = diffusion["objective"], diffusion["gamma"]
     if kind == "clean":
-        return CleanObjective(make_schedule(diffusion["schedule"], diffusion["timesteps"]), gamma or 5.0)
+        schedule = make_schedule(diffusion["schedule"], diffusion["timesteps"])
+        return CleanObjective(schedule, gamma or 5.0, diffusion.get("detail_std", 0.0))
     return make_objective(
         kind,
         schedule=diffusion["schedule"],

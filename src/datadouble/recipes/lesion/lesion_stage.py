@@ -65,6 +65,7 @@ class LesionOptions(TrainingOptions):
     schedule: str = "cosine"  # of clean and mse
     timesteps: int = 1000
     gamma: float = 5.0  # greatest weight of clean's error; of the others' min-SNR, 0 for none
+    detail_std: float = 0.0  # of clean: what texture the network leaves to a skip; 0: no skip
     class_dropout: float = 0.1  # share of crops of which neither class nor descriptor is told
     shift: float = 0.08  # greatest shift of a crop's centre, in sides of the crop
     scale: float = 0.12  # greatest change of a crop's side, as a logarithm
@@ -119,6 +120,7 @@ def fit_lesion(
             "schedule": options.schedule,
             "timesteps": options.timesteps,
             "gamma": options.gamma,
+            "detail_std": options.detail_std,
         },
         adapters=options.tune_images > 0,
     )

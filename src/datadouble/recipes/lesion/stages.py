@@ -165,7 +165,7 @@ def say_costs(
     labels = torch.zeros(batch, dtype=torch.int64, device=device)
     told = torch.randn(batch, shape.conditions, device=device)
     diffusion: dict[str, Any] = {
-        name: getattr(options, name) for name in ("objective", "schedule", "timesteps", "gamma")
+        name: getattr(options, name) for name in ("objective", "schedule", "timesteps", "gamma", "detail_std")
     }
     objective = patch_objective(diffusion)
     started = 0.0
