@@ -192,7 +192,8 @@ def markdown(cohort: str, table: dict[str, Any], found: dict[str, Any], options:
         "",
         f"Tested on {n['cases']} pictures of {n['patients']} unseen real patients; 95% intervals over patients. "
         f"Attack: {ATTACKS.get(options.attack, options.attack)}, {options.shadows} shadow networks. Epsilon is "
-        "that of the segmenter's own training: on real pictures by patient; on a double by synthetic picture, whose generator is not covered.",
+        "that of the segmenter's own training: on real pictures by patient; on a double by synthetic picture, "
+        "whose generator is not covered.",
         "",
         "| segmenter | trained on | records | epsilon | delta | noise | clipped | DSC | F1 | advantage | P | finding |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
