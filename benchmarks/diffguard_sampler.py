@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--preset", default="cpu-64", choices=list(SEGMENTERS))
     parser.add_argument("--steps", type=int, help="of the segmenter, instead of the preset's")
     parser.add_argument("--by", default="site", help=argparse.SUPPRESS)
+    parser.add_argument("--sampler", help="instead of the run's own; of presets: sde")
     parser.add_argument("--ddim", type=int, nargs="*", default=[100], help="steps of DDIM, shown beside")
     parser.add_argument("--ancestral", type=int, default=1000, help="steps of the reference")
     parser.add_argument("--part", type=int, default=16, help="pictures drawn at once, by every sampler")
@@ -171,7 +172,7 @@ def run(options: argparse.Namespace) -> None:
     types, classes = types_of(options.types, real)
     if types is not None and base.model.mask_labels:
         raise DataDoubleError("masks name the classes here", where="--types", remedy="leave it out")
-    default = base.options
+    default = replace(base.options, sampler=options.sampler or base.options.sampler)
     if base.model.diffusion["objective"] == "flow":
         raise DataDoubleError(
             "ancestral sampling needs a noise schedule",
@@ -190,6 +191,7 @@ def run(options: argparse.Namespace) -> None:
         )
     samplers = [
         default,
+        *(replace(default, sampler=name) for name in ("dpmpp",) if name != default.sampler),
         *(replace(default, sampler="ddim", steps=steps) for steps in options.ddim),
         replace(default, sampler="ddpm", steps=options.ancestral),
     ]
@@ -306,7 +308,8 @@ def markdown(run_name: str, cohort: str, found: dict[str, Any]) -> str:
         f"({100 * fd['change']['value']:+.1f}%)",
         f"- Dice within {DICE_WITHIN:g}: {'yes' if abs(difference['value']) <= DICE_WITHIN else 'NO'} "
         f"({difference['value']:+.4f}; the whole interval: {'yes' if inside else 'no'}; P is that of two one-sided "
-        "tests)",
+        f"tests); not lower by {DICE_WITHIN:g}, the whole interval: "
+        f"{'yes' if difference['low'] > -DICE_WITHIN else 'NO'}",
     ]
     return "\n".join(lines) + "\n"
 

@@ -51,8 +51,11 @@ def test_gaussian_data_come_out_with_their_mean_and_covariance(
     torch.testing.assert_close(covariance, COVARIANCE.double(), atol=tolerance, rtol=0)
 
 
-@pytest.mark.parametrize(("sampler", "eta"), [("ddpm", 0.0), ("ddim", 1.0), ("ddim", 0.5)])
-def test_stochastic_samplers(analytic: ModuleType, sampler: str, eta: float) -> None:
+@pytest.mark.parametrize(
+    ("sampler", "eta", "steps"),
+    [("ddpm", 0.0, 1000), ("ddim", 1.0, 1000), ("ddim", 0.5, 1000), ("sde", 0.0, 60)],
+)
+def test_stochastic_samplers(analytic: ModuleType, sampler: str, eta: float, steps: int) -> None:
     objective = objective_for("linear")
     noise = analytic.exact_noise(2000, 2)
     x = sample(
@@ -61,7 +64,7 @@ def test_stochastic_samplers(analytic: ModuleType, sampler: str, eta: float) -> 
         torch.ones(2000, dtype=torch.long),
         objective=objective,
         sampler=sampler,
-        steps=1000,
+        steps=steps,
         eta=eta,
         step_noise=lambda i: analytic.exact_noise(2000, 2, seed=1 + i),
     )
@@ -152,6 +155,30 @@ def test_dpmpp_equals_diffusers_step_by_step(steps: int) -> None:
         sampler="dpmpp",
         steps=steps,
         spacing="trailing",
+    )
+    compare([*path, result], expected)
+
+
+@pytest.mark.parametrize("steps", [5, 20])
+def test_sde_equals_diffusers_step_by_step(steps: int) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    schedule = linear_schedule()
+    theirs = diffusers.DPMSolverMultistepScheduler(
+        trained_betas=schedule.betas, timestep_spacing="trailing", algorithm_type="sde-dpmsolver++"
+    )
+    noise = torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    generator, again = (torch.Generator().manual_seed(1) for _ in range(2))
+    expected = follow(theirs, fake_network(1), noise, steps, {"generator": generator})
+    path: list[Tensor] = []
+    result = sample(
+        record(fake_network(1), path),
+        noise,
+        torch.zeros(3, dtype=torch.long),
+        objective=EpsilonObjective(schedule),
+        sampler="sde",
+        steps=steps,
+        spacing="trailing",
+        step_noise=lambda i: torch.randn(3, 2, 4, 4, generator=again),
     )
     compare([*path, result], expected)
 

@@ -5,6 +5,7 @@
 | `ddpm`  | DDPM    | steps         | Ho et al. 2020, with the learned variance of Nichol and Dhariwal  |
 | `ddim`  | both    | steps         | Song et al. 2021 (arXiv:2010.02502), `eta` for noise in between   |
 | `dpmpp` | both    | steps         | DPM-Solver++(2M), Lu et al. 2022 (arXiv:2211.01095), algorithm 2  |
+| `sde`   | DDPM    | steps         | SDE-DPM-Solver++(2M), ibid., appendix A: with noise in between     |
 | `euler` | flow    | steps         |                                                                   |
 | `heun`  | flow    | 2 steps - 1   | Karras et al. 2022 (arXiv:2206.00364), algorithm 1                |
 | `ab2`   | flow    | steps         | Adams-Bashforth of second order on the velocity, unequal strides  |
@@ -34,11 +35,15 @@ SAMPLERS: dict[str, tuple[str, ...]] = {
     "ddpm": ("epsilon", "clean"),
     "ddim": ("epsilon", "clean", "velocity"),
     "dpmpp": ("epsilon", "clean", "velocity"),
+    "sde": ("epsilon", "clean"),
     "euler": ("velocity",),
     "heun": ("velocity",),
     "ab2": ("velocity",),
 }
 """Samplers and the predictions they can undo."""
+
+NOISY = ("ddpm", "sde")
+"""Samplers that take noise at each step."""
 
 
 @torch.no_grad()
@@ -68,12 +73,12 @@ def sample(
     sampler : see the table above.
     steps : number of steps.
     guidance : None for none.
-    spacing : of the steps, see `NoiseSchedule.times`; None takes "quadratic" for `dpmpp`, the most accurate
+    spacing : of the steps, see `NoiseSchedule.times`; None takes "quadratic" for `dpmpp` and `sde`, the most accurate
         on mixtures with a known answer, "trailing" for `ddpm` and `ddim`, "uniform" for flow (the only one).
     eta : noise of `ddim`: 0 none, 1 as much as DDPM's posterior.
     clamp : limit of the clean picture's absolute value at each step; None for latents, 1 for pixels in [-1,
         1].
-    step_noise : noise of each step, for `ddpm` and for `ddim` with eta > 0.
+    step_noise : noise of each step, for `ddpm`, `sde` and for `ddim` with eta > 0.
 
     Returns
     -------
@@ -87,12 +92,12 @@ def sample(
             found=sampler,
             remedy=suggest(sampler, able),
         )
-    if step_noise is None and (sampler == "ddpm" or eta > 0):
+    if step_noise is None and (sampler in NOISY or eta > 0):
         raise DataDoubleError(
             "this sampler needs noise at each step", found=f"{sampler}, eta {eta}", remedy="pass step_noise"
         )
     if spacing is None:
-        spacing = "quadratic" if sampler == "dpmpp" else "trailing"
+        spacing = "quadratic" if sampler in ("dpmpp", "sde") else "trailing"
         if isinstance(path, FlowPath):
             spacing = "uniform"
     times = path.times(steps, spacing)
@@ -102,8 +107,8 @@ def sample(
     x = noise.float()
     if sampler in ("ddpm", "ddim"):
         return _ancestral(predict, path, x, times, sampler == "ddpm", eta, clamp, step_noise)
-    if sampler == "dpmpp":
-        return _dpmpp(predict, path, x, times, clamp)
+    if sampler in ("dpmpp", "sde"):
+        return _dpmpp(predict, path, x, times, clamp, step_noise if sampler == "sde" else None)
     return _velocity(predict, x, times, sampler, clamp)
 
 
@@ -153,8 +158,19 @@ def _ancestral(
     return x
 
 
-def _dpmpp(predict: Predictor, path: Path, x: Tensor, times: list[float], clamp: float | None) -> Tensor:
-    """DPM-Solver++(2M); from alpha = 0 (flow at t = 1), where strides are infinite, the step is DDIM's."""
+def _dpmpp(
+    predict: Predictor,
+    path: Path,
+    x: Tensor,
+    times: list[float],
+    clamp: float | None,
+    step_noise: StepNoise | None,
+) -> Tensor:
+    """DPM-Solver++(2M); from alpha = 0 (flow at t = 1), where strides are infinite, the step is DDIM's.
+
+    With noise it is SDE-DPM-Solver++(2M): what the picture keeps of its noise shrinks by exp(-h) once more, and as
+    much is drawn anew. Errors of earlier steps shrink with it.
+    """
     before: Tensor | None = None
     stride_before = 0.0
     for i, time in enumerate(times):
@@ -168,7 +184,10 @@ def _dpmpp(predict: Predictor, path: Path, x: Tensor, times: list[float], clamp:
         direction = clean
         if before is not None and stride_before < math.inf:
             direction = clean + 0.5 * (stride / stride_before) * (clean - before)
-        x = (sigma_next / sigma) * x + alpha_next * (1.0 - shrink) * direction
+        kept = 1.0 if step_noise is None else shrink
+        x = (sigma_next / sigma) * kept * x + alpha_next * (1.0 - kept * shrink) * direction
+        if step_noise is not None:
+            x = x + sigma_next * math.sqrt(1.0 - shrink**2) * step_noise(i).to(x)
         before, stride_before = clean, stride
     return x
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from datadouble import files
 from datadouble.diffusion.guidance import Guidance
 from datadouble.diffusion.objectives import ModelFunction, Objective
-from datadouble.diffusion.samplers import sample
+from datadouble.diffusion.samplers import NOISY, sample
 from datadouble.errors import DataDoubleError
 from datadouble.networks.weights import load_tensors
 from datadouble.randomness import torch_generator_for
@@ -187,7 +187,7 @@ def draw_from_noise(
     def step_noise(_: int) -> Tensor:
         return torch.stack([torch.randn(shape, generator=random) for random in randoms])
 
-    noisy_steps: Callable[[int], Tensor] | None = step_noise if options.sampler == "ddpm" else None
+    noisy_steps: Callable[[int], Tensor] | None = step_noise if options.sampler in NOISY else None
     return sample(
         model_fn,
         step_noise(0).to(device),
