@@ -142,7 +142,7 @@ def attack_run(
     module = recipe_module(read_recipe(run))
     if not hasattr(module, "attack_material"):
         raise DataDoubleError(f"recipe {read_recipe(run)} offers no attack on its weights", where=run.name)
-    check_finished(run)
+    check_finished(run / getattr(module, "ATTACKED", ""))  # of a run in stages, the one that is attacked
     cache.mkdir(parents=True, exist_ok=True)
     material: AttackMaterial = module.attack_material(
         run, real, cache=cache, seed=seed, checkpoint=checkpoint, member_patients=member_patients, say=say

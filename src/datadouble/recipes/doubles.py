@@ -5,14 +5,15 @@ class, so that the same arithmetic is done whether the drawing was interrupted o
 the number of images. What filters drop leaves a gap in the numbers, and the drawing goes on behind it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from datadouble import files
 from datadouble.cohort import Cohort, CohortInfo, CohortWriter
 from datadouble.errors import DataDoubleError
 from datadouble.progress import Bar
@@ -58,6 +59,14 @@ class Drawn:
     columns: tuple[dict[str, str], ...] | None = None
 
 
+class Limit(NamedTuple):
+    """Of how many pictures of a class there are at most: `most`, why, and what helps."""
+
+    most: int
+    why: str
+    remedy: str
+
+
 @dataclass(frozen=True)
 class GeneratorFacts:
     """What a double's `cohort.json` says of its generator.
@@ -72,6 +81,8 @@ class GeneratorFacts:
         No class can be asked for: it follows from what was drawn, and `Drawn.labels` tells it.
     filters : tuple of dict
         What each filter drops and above which cut, from `FilterBank.facts`; empty: nothing is dropped.
+    limits : dict
+        Of classes of which there are only so many pictures.
     """
 
     name: str
@@ -85,6 +96,7 @@ class GeneratorFacts:
     contains_real_pixels: bool = False
     draws_any_class: bool = False
     filters: tuple[dict[str, Any], ...] = ()
+    limits: dict[str, Limit] = field(default_factory=dict)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -107,7 +119,8 @@ def class_counts(facts: GeneratorFacts, drawing: Drawing) -> list[int]:
     Raises
     ------
     DataDoubleError
-        Unless exactly one of `images` and `per_class` is a positive number, or where no class can be asked for.
+        Unless exactly one of `images` and `per_class` is a positive number, where no class can be asked for, or where
+        there are not so many pictures of a class.
     """
     if (drawing.images > 0) == (drawing.per_class > 0):
         raise DataDoubleError(
@@ -122,11 +135,18 @@ def class_counts(facts: GeneratorFacts, drawing: Drawing) -> list[int]:
             )
         return [drawing.images]
     if drawing.per_class:
-        return [drawing.per_class] * len(facts.classes)
-    exact = np.array(facts.shares) / sum(facts.shares) * drawing.images
-    counts = np.floor(exact).astype(int)
-    for index in np.argsort(-(exact - counts), kind="stable")[: drawing.images - counts.sum()]:
-        counts[index] += 1
+        counts = np.full(len(facts.classes), drawing.per_class)
+    else:
+        exact = np.array(facts.shares) / sum(facts.shares) * drawing.images
+        counts = np.floor(exact).astype(int)
+        for index in np.argsort(-(exact - counts), kind="stable")[: drawing.images - counts.sum()]:
+            counts[index] += 1
+    for name, count in zip(facts.classes, counts.tolist(), strict=True):
+        limit = facts.limits.get(name)
+        if limit is not None and count > limit.most:
+            raise DataDoubleError(
+                limit.why, where=f"class {name}", found=f"{count} asked for", remedy=limit.remedy
+            )
     return counts.tolist()
 
 
@@ -157,7 +177,9 @@ def write_double(
     found = (sorted(writer.image_ids), journal.read()) if writer is not None else None
     have, dropped = processes.broadcast(found)
     kinds = [
-        Kind(label, name, count, batch, bool(facts.filters), _numbers(name, have), dropped.get(name, {}))
+        Kind(
+            label, name, count, batch, bool(facts.filters), _numbers(facts, name, have), dropped.get(name, {})
+        )
         for label, (name, count) in enumerate(zip(facts.kinds, counts, strict=True))
     ]
     listed = ", ".join(f"{kind.name}: {kind.wanted}" for kind in kinds)
@@ -206,9 +228,9 @@ def _next_stretches(kinds: list[Kind], count: int) -> list[Stretch]:
     return list(islice(chain.from_iterable(kind.missing() for kind in kinds), count))
 
 
-def _numbers(kind: str, image_ids: list[str]) -> set[int]:
+def _numbers(facts: GeneratorFacts, kind: str, image_ids: list[str]) -> set[int]:
     """Return the numbers of a kind among the images that are there."""
-    beginning = image_name(kind, 0).removesuffix("000000")
+    beginning = image_name(kind, 0, facts.kinds).removesuffix("000000")
     ends = [name.removeprefix(beginning) for name in image_ids if name.startswith(beginning)]
     return {int(end) for end in ends if end.isdecimal()}
 
@@ -216,7 +238,7 @@ def _numbers(kind: str, image_ids: list[str]) -> set[int]:
 def _write(
     writer: CohortWriter, facts: GeneratorFacts, kind: Kind, number: int, place: int, pictures: Drawn
 ) -> None:
-    name = image_name(kind.name, number)
+    name = image_name(kind.name, number, facts.kinds)
     index = kind.index if pictures.labels is None else int(pictures.labels[place])
     writer.add(
         pictures.images[place],
@@ -228,7 +250,20 @@ def _write(
     )
 
 
-def image_name(label: str, number: int) -> str:
-    """Return the image id of number `number` of class `label`, safe as a file name."""
-    safe = "".join(c if c.isalnum() and c.isascii() else "-" for c in label).strip("-") or "class"
-    return f"{safe}-{number:06d}"
+def image_name(label: str, number: int, among: Sequence[str] = ()) -> str:
+    """Return the image id of number `number` of class `label`, safe as a file name.
+
+    Parameters
+    ----------
+    among
+        All classes of the double. One that would be called like another, such as any two names in Chinese, or ``"4 a"``
+        and ``"4-a"``, gets a fingerprint of its own behind it; a class that is its own file name keeps that.
+    """
+    stem = _stem(label)
+    if stem != label and any(_stem(other) == stem for other in among if other != label):
+        stem += f"-{files.fingerprint(label)[:8]}"
+    return f"{stem}-{number:06d}"
+
+
+def _stem(label: str) -> str:
+    return "".join(c if c.isalnum() and c.isascii() else "-" for c in label).strip("-") or "class"

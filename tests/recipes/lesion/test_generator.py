@@ -11,7 +11,9 @@ import pytest
 from datadouble.cohort import Cohort
 from datadouble.errors import DataDoubleError
 from datadouble.recipes import fit, generate
+from datadouble.recipes.doubles import Drawing, double_info, write_double
 from datadouble.recipes.lesion.backgrounds import people_of, read_backgrounds
+from datadouble.recipes.lesion.generator import LesionGenerator
 from datadouble.recipes.lesion.loading import load_generator
 from datadouble.recipes.lesion.placement_stage import Placement, Placer
 from datadouble.recipes.lesion.room import NoRoom
@@ -95,7 +97,7 @@ def test_real_scans_are_confessed_and_never_passed_through(
 
 
 def test_scans_of_the_train_split_alone_are_used(lesions: Cohort) -> None:
-    found = read_backgrounds(lesions, healthy="normal", size=48, modality="breast ultrasound", largest=20)
+    found = read_backgrounds(lesions, healthy="normal", size=48, modality="breast ultrasound")
     train = lesions.filter(split="train", label="normal")
     assert set(found.ids) == set(train.table["image_id"]) and not found.synthetic
     uses = np.bincount([found.choose(place, 0) for place in range(5 * len(found))], minlength=len(found))
@@ -156,6 +158,15 @@ def test_a_healthy_scan_is_shown_once(lesion_run: Path, healthy_double: Cohort) 
         generator.draw(0, range(8, 12), seed=0)
 
 
+def test_too_few_healthy_scans_are_noticed_before_anything_is_drawn(
+    lesion_run: Path, healthy_double: Cohort, tmp_path: Path
+) -> None:
+    for options in ({"per_class": 6}, {"images": 60}):
+        with pytest.raises(DataDoubleError, match=r"class normal: there are 5 healthy scans.*asked for"):
+            generate(lesion_run, tmp_path / "d", backgrounds=healthy_double.path, **options)
+    assert not (tmp_path / "d").exists()
+
+
 def test_a_sheet_of_all_stages(lesion_run: Path, healthy_double: Cohort, tmp_path: Path) -> None:
     assert (lesion_run / "samples" / "stages.png").is_file()
     load_generator(lesion_run, backgrounds=healthy_double.path).draw_sheet(tmp_path / "s.png", columns=2)
@@ -176,12 +187,57 @@ def test_no_healthy_scans(
     assert not (tmp_path / "d").exists()
 
 
-def test_a_healthy_scan_smaller_than_the_lesion(
+def test_a_healthy_scan_too_small_for_the_lesions(
     lesion_run: Path, make_cohort: Callable[..., Cohort], tmp_path: Path
 ) -> None:
-    tiny = make_cohort({"normal": 2}, origin="synthetic", size=8)
-    with pytest.raises(DataDoubleError, match=r"2 healthy scans are smaller than the lesions.*8x8"):
-        draw(lesion_run, tiny, tmp_path / "d")
+    """Judged at one scale: how far it is enlarged to the picture as drawn, whatever the lesions' size there."""
+    for size in (8, 23):  # the lesions reach 17 pixels at 48x48
+        small = make_cohort({"normal": 2}, origin="synthetic", size=size)
+        with pytest.raises(
+            DataDoubleError, match=rf"2 healthy scans are too small.*{size}x{size}.*48x48.*at least 24"
+        ):
+            draw(lesion_run, small, tmp_path / "d")
+    half = make_cohort({"normal": 2}, origin="synthetic", size=24)
+    assert len(read_backgrounds(half, healthy="normal", size=48, modality="breast ultrasound")) == 2
+
+
+def test_a_double_of_another_checker_is_not_gone_on_with(
+    lesion_run: Path, healthy_double: Cohort, tmp_path: Path
+) -> None:
+    """A segmenter trained anew, its cut as before, keeps other pictures."""
+    from dataclasses import asdict
+
+    import torch
+
+    from datadouble import files
+    from datadouble.networks.segmentation import SegmentationConfig, SegmentationUNet
+    from datadouble.networks.weights import save_tensors
+    from datadouble.recipes.lesion.verify import Checker
+
+    folder = tmp_path / "verify"
+    (folder / "model").mkdir(parents=True)
+    shape = SegmentationConfig(8, 2)
+    files.write_json(folder / "model.json", {"size": 48, "network": asdict(shape)})
+    files.write_json(folder / "cuts.json", {"cuts": {"segmenter": 1.0}, "notes": {}})
+    checkers = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        save_tensors(folder / "model" / "last.safetensors", SegmentationUNet(shape).state_dict(), {})
+        checkers.append(Checker.load(folder, torch.device("cpu")))
+    whole = load_generator(lesion_run, backgrounds=healthy_double.path)
+
+    def generator_with(checker: Checker | None) -> LesionGenerator:
+        stages = (whole._config, whole._run_facts, whole._backgrounds, whole._drawer)
+        return LesionGenerator(*stages, whole._placer, whole._repairer, checker)
+
+    first, same, other = (double_info(generator_with(one).facts, 0, 4) for one in checkers)
+    assert first == same and first != other
+    assert (
+        whole.facts.fingerprint["verify"] == "none" != generator_with(checkers[0]).facts.fingerprint["verify"]
+    )
+    write_double(generator_with(checkers[0]), Drawing(per_class=1), tmp_path / "d", say=lambda _: None)
+    with pytest.raises(DataDoubleError):
+        write_double(generator_with(checkers[2]), Drawing(per_class=2), tmp_path / "d", say=lambda _: None)
 
 
 def test_options_that_are_not_its_own(

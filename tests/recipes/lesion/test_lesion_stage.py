@@ -23,7 +23,7 @@ from datadouble.recipes.lesion.lesion_drawer import (
     patches_of,
 )
 from datadouble.recipes.lesion.lesion_stage import LesionTask
-from datadouble.recipes.lesion.material import DataOptions, read_material
+from datadouble.recipes.lesion.material import DataOptions, Pictures, read_material
 
 WEIGHTS = ("model/best.safetensors", "model/last.safetensors", "state/state.safetensors")
 
@@ -144,6 +144,36 @@ def test_crops_keep_picture_mask_and_conditions_together(lesions: Cohort) -> Non
     for item in range(18, 24):
         patch, told = crops.crop(item, np.random.default_rng(1))
         assert not patch.mask.any() and not told[2:].any()
+
+
+def test_tissue_holds_no_part_of_a_lesion() -> None:
+    """Without healthy scans tissue is cut beside lesions, and not at all where there is no room beside them."""
+    size = 32
+    masks = np.zeros((4, size, size), bool)
+    masks[0, 12:18, 12:18] = True
+    masks[1, 2:8, 2:8] = True
+    others = np.zeros_like(masks)
+    others[1] = True
+    others[1, 20:31, 19:30] = False  # a free corner that chance hardly finds
+    others[1, 2:8, 2:8] = False
+    masks[2, 8:24, 8:24] = True  # seven or eight pixels beside it: less than the smallest lesion's window
+    masks[3, 10:20, 10:20] = True
+    images = np.where(masks | others, 250, 20).astype(np.uint8)
+    names = tuple("abcd")
+    pictures = Pictures(images, masks, others, np.array([0, 0, 0, 0]), names, names)
+    crops = LesionCrops(pictures, 1, 16)
+    tissue = np.flatnonzero(crops.labels == 1)
+    assert [crops.image_id(item) for item in tissue] == ["a", "b", "d"]
+    for item in tissue.tolist():
+        for seed in range(40):
+            patch, _ = crops.crop(item, np.random.default_rng(seed))
+            assert patch.image.mean() < 40 and np.median(patch.image) == 20
+            window = crops._free_window(crops._row(item), np.random.default_rng(seed))
+            rows, columns = (
+                slice(int(np.floor(v + 0.5)), int(np.ceil(v + 0.5 + window.side))) for v in window[:2]
+            )
+            assert not (masks | others)[crops._row(item)][rows, columns].any()
+            assert min(window[:2]) >= -0.5 and max(window[:2]) + window.side <= size - 0.5
 
 
 def test_a_mirrored_crop_mirrors_its_angle(lesions: Cohort) -> None:

@@ -1,6 +1,7 @@
 """What a run learns from, and cohorts that it cannot learn from."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,3 +79,19 @@ def test_four_lesions_are_enough_whoever_is_held_out(make_cohort: Callable[..., 
     options = [DataOptions(size=48, validation_share=0.4, seed=seed) for seed in range(4)]
     learned = {int((read_material(cohort, one).train.labels == 1).sum()) for one in options}
     assert 3 in learned and learned <= {3, 4}
+
+
+def test_look_alikes_are_one_unit(lesions: Cohort, tmp_path: Path) -> None:
+    table = lesions.table.copy()
+    twins = table["image_id"].isin(["benign-00", "benign-01", "malignant-02"])
+    table.loc[twins, "duplicate_group"] = "g"
+    table.loc[table["image_id"] == "benign-02", "patient_id"] = "malignant-02"
+    alike = Cohort(lesions.path, lesions.info, table)
+    found = read_material(alike, DataOptions(size=48, patch=16, validation_share=0.0)).train
+    unit = dict(zip(found.ids, found.units, strict=True))
+    together = {image_id for image_id in found.ids if unit[image_id] == unit["benign-00"]}
+    assert together == {"benign-00", "benign-01", "benign-02", "malignant-02"}
+    assert len(set(found.units)) == len(found) - 3
+    assert found.take(np.array([3, 1])).units == (found.units[3], found.units[1])
+    plain = read_material(lesions, DataOptions(size=48, patch=16, validation_share=0.0)).train
+    assert plain.units == plain.patients

@@ -1,6 +1,7 @@
 """Stage 2 from end to end on tiny pictures: it learns what the picture says, resumes, and charges what hiding leaks."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -170,3 +171,17 @@ def test_what_decoys_draw_to_themselves_is_a_log_ratio() -> None:
     decoy[0, 0, 0] = True
     assert float(drawn_to(decoyed, plain, allowed, decoy)) == pytest.approx(np.log(2), abs=1e-6)
     assert float(drawn_to(decoyed, plain, allowed, torch.zeros_like(decoy))) == 0
+
+
+def test_look_alikes_of_two_patients_do_not_choose_how_smooth_the_prior_is(tmp_path: Path) -> None:
+    """Each lesion twice, of two patients: in two folds its twin would make the sharpest histogram the likeliest."""
+    once, rows = pictures(24, 3, healthy=0), np.tile(np.arange(24), 2)
+    names = tuple(f"{i + turn:02d}" for turn in (0, 1) for i in range(24))  # a twin is in the next fold
+    alike = replace(once.take(rows), patients=names, units=tuple(f"{row:02d}" for row in rows))
+    sharpest = {}
+    for name, train in (("alike", alike), ("divided", replace(alike, units=names)), ("once", once)):
+        options = replace(OPTIONS, learned=False)
+        fit_placement(options, DATA, material(train, train.take([])), tmp_path / name, say=lambda _: None)
+        sharpest[name] = np.max(json.loads((tmp_path / name / "model" / "prior.json").read_text())["place"])
+    assert sharpest["divided"] > 1.1 * sharpest["alike"]
+    assert sharpest["alike"] < 1.05 * sharpest["once"]

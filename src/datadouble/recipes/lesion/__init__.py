@@ -5,10 +5,13 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["CONFIG", "fit_run", "load_generator"]
+__all__ = ["ATTACKED", "CONFIG", "attack_material", "fit_run", "load_generator"]
+
+ATTACKED = "lesion"  # folder in a run of the stage that an attack on weights is about
 
 _PLACES = {
     "CONFIG": ("config", "LesionConfig"),
+    "attack_material": ("lesion_attack", "attack_material"),
     "fit_run": ("stages", "fit_run"),
     "load_generator": ("loading", "load_generator"),
 }

@@ -12,6 +12,8 @@ from datadouble.cohort.pixels import fit_square, to_unit
 from datadouble.errors import DataDoubleError
 from datadouble.randomness import generator_for
 
+ENLARGED = 2.0  # times, at most: a lesion's texture in tissue that is blurred further gives it away
+
 
 @dataclass(frozen=True)
 class Backgrounds:
@@ -52,13 +54,14 @@ class Backgrounds:
         return int(generator_for(seed, "backgrounds", turn).permutation(len(self))[inside])
 
 
-def read_backgrounds(
-    cohort: Cohort, *, healthy: str, size: int, modality: str, largest: float
-) -> Backgrounds:
+def read_backgrounds(cohort: Cohort, *, healthy: str, size: int, modality: str) -> Backgrounds:
     """Read the healthy scans of a cohort.
 
     Of a real cohort with splits the train split is taken: scans of the holdout and test patients in a double would
     make its audit and its use worthless.
+
+    Every scan is brought to `size`, as the lesions were, so that none is smaller than a lesion (whether its tissue has
+    room for one is another question, see `room`); but a small one is enlarged, and holds no detail.
 
     Parameters
     ----------
@@ -68,13 +71,11 @@ def read_backgrounds(
         Side of the pictures as drawn, pixels.
     modality
         That lesions were learned from.
-    largest
-        Greatest size of a lesion, in pixels of the picture as drawn.
 
     Raises
     ------
     DataDoubleError
-        When there is no healthy scan, one is smaller than the lesions, or the modality is another.
+        When there is no healthy scan, one would be enlarged more than `ENLARGED` times, or the modality is another.
     """
     info = cohort.info
     if info.modality != modality:
@@ -97,15 +98,16 @@ def read_backgrounds(
     ids = tuple(str(chosen.table["image_id"].iloc[row]) for row in rows)
     for i, row in enumerate(rows):
         image = chosen.image(int(row))
-        if min(image.shape[:2]) < largest:
+        if ENLARGED * min(image.shape[:2]) < size:
             small.append(f"{ids[i]} ({image.shape[1]}x{image.shape[0]})")
         images[i] = np.round(to_unit(fit_square(image, size)) * 255).astype(np.uint8)
     if small:
         raise DataDoubleError(
-            f"{len(small)} healthy scans are smaller than the lesions that they are to hold",
+            f"{len(small)} healthy scans are too small for the lesions: enlarged more than {ENLARGED:g} times, they "
+            "are blurred and the lesions are not",
             where=info.name,
-            found=", ".join(small[:5]) + f"; lesions reach {largest:.0f} pixels at {size}x{size}",
-            remedy=f"give scans of at least {int(np.ceil(largest))} pixels a side, or drop these rows",
+            found=", ".join(small[:5]) + f"; pictures are drawn at {size}x{size}",
+            remedy=f"give scans of at least {int(np.ceil(size / ENLARGED))} pixels a side, or drop these rows",
         )
     synthetic = info.origin == "synthetic" and not info.contains_real_pixels
     patients = chosen.table["patient_id"].to_numpy()[rows].astype(str)

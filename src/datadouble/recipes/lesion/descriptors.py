@@ -254,11 +254,6 @@ class DescriptorBank:
         values: dict[str, Any] = json.loads(path.read_text())
         return cls(values["size"], {name: np.array(rows) for name, rows in values["rows"].items()})
 
-    @property
-    def largest(self) -> float:
-        """Greatest size of a training lesion, pixels."""
-        return float(max(np.exp(rows[:, 0]).max() for rows in self.rows.values()) * self.size)
-
     def sample(self, label: str, rng: np.random.Generator) -> Descriptor:
         """Draw a descriptor of a class.
 

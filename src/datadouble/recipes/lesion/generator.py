@@ -12,7 +12,7 @@ from datadouble import files
 from datadouble.cohort.sheets import outlined, picture_sheet
 from datadouble.errors import DataDoubleError
 from datadouble.randomness import generator_for, seed_for
-from datadouble.recipes.doubles import Drawn, GeneratorFacts
+from datadouble.recipes.doubles import Drawn, GeneratorFacts, Limit
 from datadouble.recipes.lesion.backgrounds import Backgrounds
 from datadouble.recipes.lesion.blending import Composite, Placement, blend
 from datadouble.recipes.lesion.config import LesionConfig
@@ -110,6 +110,7 @@ class LesionGenerator:
             mask_classes=run_facts.mask_classes,
             contains_real_pixels=not backgrounds.synthetic,
             filters=filters,
+            limits={run_facts.healthy: _shown_once(len(backgrounds))},
             fingerprint=json.loads(
                 json.dumps(
                     {
@@ -117,6 +118,7 @@ class LesionGenerator:
                         "lesion": drawer.fingerprint,
                         "placement": placer.fingerprint if placer is not None else "none",
                         "repair": repairer.fingerprint if repairer is not None else "none",
+                        "verify": checker.fingerprint if checker is not None else "none",
                         "skipped": sorted(skipped),
                         "backgrounds": backgrounds.fingerprint,
                         "backgrounds_origin": "synthetic" if backgrounds.synthetic else "real",
@@ -267,11 +269,8 @@ class LesionGenerator:
         """Return synthetic healthy scans as they are, each once."""
         count = len(self._backgrounds)
         if numbers.start >= count:
-            raise DataDoubleError(
-                f"there are {count} healthy scans, and a double shows each without a lesion once at most",
-                where=f"class {self.facts.classes[label]}",
-                remedy="ask for fewer pictures, or give --backgrounds with more healthy scans",
-            )
+            name, limit = self.facts.classes[label], _shown_once(count)
+            raise DataDoubleError(limit.why, where=f"class {name}", remedy=limit.remedy)
         order = generator_for(seed, "healthy scans").permutation(count)
         chosen = [int(order[number % count]) for number in numbers]
         images = self._backgrounds.images[chosen]
@@ -314,6 +313,14 @@ class LesionGenerator:
             ]
         path.parent.mkdir(parents=True, exist_ok=True)
         files.save_png(path, picture_sheet(rows, colour=True))
+
+
+def _shown_once(count: int) -> Limit:
+    return Limit(
+        count,
+        f"there are {count} healthy scans, and a double shows each without a lesion once at most",
+        "ask for fewer pictures, or give --backgrounds with more healthy scans",
+    )
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The crops that stage 1 learns from: lesions at shifted centres and scales, and tissue without one."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,7 +9,15 @@ import torch
 from torch import Tensor
 
 from datadouble.randomness import generator_for
-from datadouble.recipes.lesion.crops import MARGIN, LesionPatch, Window, box_of, cut_window, window_at
+from datadouble.recipes.lesion.crops import (
+    MARGIN,
+    MINIMUM_SIDE,
+    LesionPatch,
+    Window,
+    box_of,
+    cut_window,
+    window_at,
+)
 from datadouble.recipes.lesion.descriptors import CONDITIONS, Descriptor, conditions_of, describe
 from datadouble.recipes.lesion.material import Pictures
 
@@ -60,6 +69,9 @@ class LesionCrops:
         rows = pictures.lesions
         self.descriptors = [describe(pictures.images[row], pictures.masks[row]) for row in rows]
         self._boxes = [box_of(pictures.masks[row]) for row in rows]
+        # Of the lesions' windows, rising; none is larger than a picture.
+        sides = (max(MARGIN * max(box[2:]), MINIMUM_SIDE) for box in self._boxes)
+        self._sides = sorted(min(side, float(self._size)) for side in sides)
         self.standard = standard or standard_of(self.descriptors, self._size)
         chosen = [i for i, row in enumerate(rows) if only is None or pictures.labels[row] == only]
         self._lesions = np.array(chosen, dtype=np.int64)
@@ -72,9 +84,28 @@ class LesionCrops:
         return len(self.labels)
 
     def _tissue_rows(self) -> np.ndarray:
-        """Return the pictures that show tissue: the healthy ones, or where there is none the others' free corners."""
+        """Return the pictures that show tissue: the healthy ones, or where there is none the others' free corners.
+
+        Without a free corner of the smallest lesion's window a picture is left out.
+        """
         healthy = self._pictures.healthy
-        return healthy if len(healthy) else np.arange(len(self._pictures))
+        rows = healthy if len(healthy) else np.arange(len(self._pictures))
+        if not self._boxes:
+            return rows[:0]
+        return np.array(
+            [row for row in rows.tolist() if len(self._free_corners(row, self._sides[0]))], dtype=np.int64
+        )
+
+    def _marked(self, row: int) -> np.ndarray:
+        """Return all that a picture's mask marks, bool (s, s)."""
+        return np.asarray(self._pictures.masks[row] | self._pictures.others[row])
+
+    def _free_corners(self, row: int, side: float) -> np.ndarray:
+        """Return upper left pixels (n, 2) of the windows of a side that hold nothing marked."""
+        whole = int(np.ceil(side))
+        sums = np.pad(self._marked(row).cumsum(0, dtype=np.int64).cumsum(1), ((1, 0), (1, 0)))
+        inside = sums[whole:, whole:] - sums[:-whole, whole:] - sums[whole:, :-whole] + sums[:-whole, :-whole]
+        return np.argwhere(inside == 0)
 
     def image_id(self, item: int) -> str:
         """Return the id of an item's picture."""
@@ -140,23 +171,27 @@ class LesionCrops:
         return patch, told
 
     def _free_window(self, row: int, random: np.random.Generator | None) -> Window:
-        """Return a window of a lesion's side at a place without one; the freest of some tries."""
+        """Return a window of a lesion's side at a place where nothing is marked.
+
+        Where some tries find none: one of the sides that are free somewhere, at one of these places.
+        """
         random = random or generator_for(0, "tissue", row)
-        marked = self._pictures.masks[row] | self._pictures.others[row]
-        best, least = None, np.inf
+        marked = self._marked(row)
         for _ in range(_TRIES):
             box = self._boxes[int(random.integers(len(self._boxes)))]
             side = MARGIN * max(box[2:])
             centre = tuple(random.uniform(0, self._size, 2))
             window = window_at((centre[0], centre[1]), side, self._size)
-            top, left, end = (round(v + 0.5) for v in (window.top, window.left, window.side))
-            touched = float(marked[top : top + end, left : left + end].mean())
-            if touched < least:
-                best, least = window, touched
-            if not touched:
-                break
-        assert best is not None
-        return best
+            top, left = (int(np.floor(v + 0.5)) for v in (window.top, window.left))
+            bottom, right = (int(np.ceil(v + 0.5 + window.side)) for v in (window.top, window.left))
+            if not marked[top:bottom, left:right].any():
+                return window
+        # What is free holds all smaller windows: those up to the first that is nowhere free.
+        fitting = bisect_left(self._sides, True, key=lambda side: not len(self._free_corners(row, side)))
+        side = self._sides[int(random.integers(fitting))]
+        corners = self._free_corners(row, side)
+        top, left = corners[int(random.integers(len(corners)))].tolist()
+        return Window(top - 0.5, left - 0.5, side)
 
     def batch(
         self,

@@ -141,25 +141,9 @@ class LesionDrawer:
         """
         model = LesionModel.load(folder / "model")
         check_finished(folder)
-        base, fingerprint = load_weights(PatchDenoiser(model.network), folder / "model" / "best.safetensors")
-        networks, parts = [], [fingerprint]
-        for name in model.classes:
-            network, adapter = base, adapter_folder(folder, name)
-            if model.adapters and not is_saved(adapter):
-                raise DataDoubleError(
-                    "the training is not finished: a class has no adapter yet",
-                    where=folder.name,
-                    found=name,
-                    remedy="run the same `datadouble fit` again; it goes on",
-                )
-            if is_saved(adapter):
-                network = copy.deepcopy(base)
-                load_adapter(network, adapter, fingerprint)
-                merge_lora(network)
-                parts.append(files.fingerprint((adapter / "adapter.safetensors").read_bytes()))
-            networks.append(network)
+        networks, fingerprint = load_networks(folder, model)
         bank = DescriptorBank.load(folder / "model" / BANK)
-        return cls(model, networks, bank, options or SamplingOptions(), device, files.fingerprint(*parts))
+        return cls(model, networks[:-1], bank, options or SamplingOptions(), device, fingerprint)
 
     @torch.no_grad()
     def draw(
@@ -220,6 +204,35 @@ class LesionDrawer:
                 return network(x, timesteps, labels, each)
 
         return predict
+
+
+def load_networks(folder: Path, model: LesionModel) -> tuple[list[nn.Module], str]:
+    """Return each class's network, its adapter folded in, and behind them the base; and the fingerprint of all.
+
+    Raises
+    ------
+    DataDoubleError
+        When an adapter is not there yet, or is another base's.
+    """
+    base, fingerprint = load_weights(PatchDenoiser(model.network), folder / "model" / "best.safetensors")
+    networks: list[nn.Module] = []
+    parts = [fingerprint]
+    for name in model.classes:
+        network, adapter = base, adapter_folder(folder, name)
+        if model.adapters and not is_saved(adapter):
+            raise DataDoubleError(
+                "the training is not finished: a class has no adapter yet",
+                where=folder.name,
+                found=name,
+                remedy="run the same `datadouble fit` again; it goes on",
+            )
+        if is_saved(adapter):
+            network = copy.deepcopy(base)
+            load_adapter(network, adapter, fingerprint)
+            merge_lora(network)
+            parts.append(files.fingerprint((adapter / "adapter.safetensors").read_bytes()))
+        networks.append(network)
+    return [*networks, base], files.fingerprint(*parts)
 
 
 def patches_of(drawn: Tensor) -> list[LesionPatch]:

@@ -23,7 +23,7 @@ from datadouble.networks.patch_denoiser import PatchDenoiser, PatchDenoiserConfi
 from datadouble.networks.weights import load_tensors
 from datadouble.randomness import generator_for, seed_for, torch_generator_for
 from datadouble.recipes.drawing import load_weights
-from datadouble.recipes.learning import VALIDATION_IMAGES, VALIDATION_TIMES
+from datadouble.recipes.learning import VALIDATION_IMAGES, VALIDATION_TIMES, stratified_times
 from datadouble.recipes.lesion.adapters import (
     AdapterFacts,
     adapter_folder,
@@ -269,8 +269,7 @@ class LesionTask:
         random = torch_generator_for(options.seed, "lesion step", images_seen)
         shape = self._model.network
         noise = torch.randn(count, shape.in_channels, shape.size, shape.size, generator=random)
-        strata = torch.randperm(count, generator=random)
-        times = (strata + torch.rand(count, generator=random, dtype=torch.float64)) / count
+        times = stratified_times(count, random)
         dropped = torch.rand(count, generator=random) < options.class_dropout
         randoms = [
             generator_for(options.seed, "lesion crop", images_seen, place)

@@ -77,7 +77,6 @@ def load_generator(
         healthy=run_facts.healthy,
         size=config.data.size,
         modality=run_facts.modality,
-        largest=drawer.bank.largest,
     )
     return assemble(config, run, run_facts, drawer, scans, device, without)
 

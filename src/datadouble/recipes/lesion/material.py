@@ -7,6 +7,7 @@ import numpy as np
 
 from datadouble.cohort import Cohort, CohortInfo
 from datadouble.cohort.pixels import fit_square, to_unit
+from datadouble.cohort.split import units_of
 from datadouble.errors import DataDoubleError
 from datadouble.recipes.lesion.descriptors import MINIMUM_AREA, largest_lesion
 from datadouble.recipes.runs import MINIMUM_PER_CLASS, Material, choose_material
@@ -44,6 +45,8 @@ class Pictures:
         int64 (n,): index of the lesion class, or `HEALTHY`.
     ids, patients
         Of each picture.
+    units
+        Of each picture: what must not be divided, a patient with those whose pictures look alike. Empty: the patients.
     """
 
     images: np.ndarray
@@ -52,6 +55,11 @@ class Pictures:
     labels: np.ndarray
     ids: tuple[str, ...]
     patients: tuple[str, ...]
+    units: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.units:
+            object.__setattr__(self, "units", self.patients)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -75,6 +83,7 @@ class Pictures:
             self.labels[rows],
             tuple(self.ids[row] for row in rows),
             tuple(self.patients[row] for row in rows),
+            tuple(self.units[row] for row in rows),
         )
 
 
@@ -126,14 +135,13 @@ def read_material(cohort: Cohort, data: DataOptions) -> LesionMaterial:
             remedy="name the lesion classes in data.classes and the healthy one in data.healthy",
         )
     _check_counts(cohort, classes)
-    train = cohort.filter(split="train") if cohort.has_splits else cohort
-    # One or two healthy scans teach nothing, and a cohort with none is welcome.
-    has_healthy = (train.table["label"] == data.healthy).sum() >= MINIMUM_PER_CLASS
-    wanted = ((data.healthy,) if has_healthy else ()) + classes
+    wanted = learned_classes(cohort, data, classes)
     material = choose_material(cohort, wanted, data.validation_share, data.seed)
     _check_masks(material, classes)
     learned, ids = _read(material.train, classes, data)
     validation, _ = _read(material.validation, classes, data)
+    _refuse_small(learned, cohort.info.name)
+    _refuse_small(validation, cohort.info.name)
     healthy = (learned.labels == HEALTHY).mean()
     shares = [healthy, *((learned.labels == i).mean() for i in range(len(classes)))]
     return LesionMaterial(
@@ -146,6 +154,21 @@ def read_material(cohort: Cohort, data: DataOptions) -> LesionMaterial:
         cohort.info,
         material,
     )
+
+
+def learned_classes(cohort: Cohort, data: DataOptions, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the lesion classes, before them the healthy one where there are enough scans of it."""
+    train = cohort.filter(split="train") if cohort.has_splits else cohort
+    # One or two healthy scans teach nothing, and a cohort with none is welcome.
+    has_healthy = (train.table["label"] == data.healthy).sum() >= MINIMUM_PER_CLASS
+    return ((data.healthy,) if has_healthy else ()) + classes
+
+
+def read_lesions(cohort: Cohort, classes: Sequence[str], data: DataOptions) -> tuple[Pictures, Cohort]:
+    """Return the pictures of a cohort whose masks show a lesion, and the cohort of these alone."""
+    pictures, _ = _read(cohort, classes, data)
+    rows = (pictures.labels != HEALTHY) & (pictures.masks.sum(axis=(1, 2)) >= MINIMUM_AREA)
+    return pictures.take(np.flatnonzero(rows)), cohort.where(rows)
 
 
 def _check_counts(cohort: Cohort, classes: Sequence[str]) -> None:
@@ -212,26 +235,29 @@ def _read(cohort: Cohort, classes: Sequence[str], data: DataOptions) -> tuple[Pi
     for row in np.flatnonzero(labels != HEALTHY).tolist():
         own = ids[row] == mask_ids[labels[row]]
         masks[row] = largest_lesion(own if own.any() else ids[row] > 0)
-    _refuse_small(cohort, labels, masks)
     others = (ids > 0) & ~masks
     text = tuple(str(image_id) for image_id in cohort.table["image_id"])
     patients = tuple(
         str(patient) or f"picture {name}"
         for patient, name in zip(cohort.table["patient_id"], text, strict=True)
     )
-    return Pictures(images, masks, others, labels, text, patients), mask_ids
+    units = list(patients)
+    for together in units_of(cohort.table):
+        for row in together:
+            units[row] = min(patients[one] for one in together)
+    return Pictures(images, masks, others, labels, text, patients, tuple(units)), mask_ids
 
 
-def _refuse_small(cohort: Cohort, labels: np.ndarray, masks: np.ndarray) -> None:
+def _refuse_small(pictures: Pictures, where: str) -> None:
     """Name every lesion of hardly a pixel."""
-    areas = masks.sum(axis=(1, 2))
-    small = np.flatnonzero((labels != HEALTHY) & (areas < MINIMUM_AREA))
+    areas = pictures.masks.sum(axis=(1, 2))
+    small = np.flatnonzero((pictures.labels != HEALTHY) & (areas < MINIMUM_AREA))
     if len(small):
-        names = [f"{cohort.table['image_id'].iloc[row]} ({areas[row]} pixels)" for row in small[:5]]
-        side = masks.shape[1]
+        names = [f"{pictures.ids[row]} ({areas[row]} pixels)" for row in small[:5]]
+        side = pictures.masks.shape[1]
         raise DataDoubleError(
             f"{len(small)} lesions have fewer than {MINIMUM_AREA} pixels at {side}x{side}",
-            where=cohort.info.name,
+            where=where,
             found=", ".join(names) + (f" and {len(small) - 5} more" if len(small) > 5 else ""),
             remedy="raise data.size, or drop these rows",
         )

@@ -70,19 +70,19 @@ class PlacePrior:
     angle: np.ndarray
 
     @classmethod
-    def fit(cls, found: Found, patients: Iterable[str], classes: int, grid: int) -> "PlacePrior":
+    def fit(cls, found: Found, units: Iterable[str], classes: int, grid: int) -> "PlacePrior":
         """Estimate the histograms.
 
         Parameters
         ----------
         found
             Training lesions.
-        patients
-            Of each, so that none is in two folds.
+        units
+            Of each, so that none is in two folds: patients with those whose pictures look alike.
         grid
             Patches along a side.
         """
-        numbers = np.unique(list(patients), return_inverse=True)[1]
+        numbers = np.unique(list(units), return_inverse=True)[1]
         folds = numbers % min(_FOLDS, max(2, int(numbers.max()) + 1))
         parts = {}
         for kind, (counts, index) in _counts(found, classes, grid).items():

@@ -106,8 +106,8 @@ def fit_placement(
     processes = start_processes()
     shape = network_config(options, data.size, len(material.classes))
     found, _ = found_in(material.train)
-    patients = [material.train.patients[row] for row in material.train.lesions]
-    prior = PlacePrior.fit(found, patients, shape.classes, shape.grid)
+    units = [material.train.units[row] for row in material.train.lesions]
+    prior = PlacePrior.fit(found, units, shape.classes, shape.grid)
     if processes.is_main:
         (folder / "model").mkdir(parents=True, exist_ok=True)
         save_facts(folder / "model", shape, material.classes, options.size_tolerance)

@@ -28,6 +28,7 @@ from datadouble.diffusion.samplers import sample
 from datadouble.diffusion.schedules import cosine_schedule
 from datadouble.errors import DataDoubleError, suggest
 from datadouble.randomness import generator_for, torch_generator_for
+from datadouble.recipes.learning import stratified_times
 from datadouble.recipes.lesion.bands import BandOptions, random_band
 from datadouble.recipes.lesion.material import HEALTHY, LesionMaterial, Pictures
 from datadouble.recipes.lesion.seams import SeamOptions, make_seam
@@ -281,8 +282,7 @@ class RepairTask:
         count = len(rows)
         random = torch_generator_for(self._seed, "repair-step", images_seen)
         noise = torch.randn(count, 1, self._side, self._side, generator=random)
-        strata = torch.randperm(count, generator=random)
-        times = (strata + torch.rand(count, generator=random, dtype=torch.float64)) / count
+        times = stratified_times(count, random)
         keys = [(images_seen, place) for place in range(count)]
         batch = Batch.of(self.crops(self._train, rows[places], keys[places]), self._device)
         labels = self._labels(self._train, rows[places])

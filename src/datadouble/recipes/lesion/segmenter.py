@@ -65,6 +65,11 @@ class Segmenter:
     def __init__(self, network: nn.Module, size: int, device: torch.device) -> None:
         self.size, self._network, self._device = size, network.to(device).eval(), device
 
+    @staticmethod
+    def paths(folder: Path) -> tuple[Path, Path]:
+        """Return where its weights and its shape are kept."""
+        return folder / "model" / "last.safetensors", folder / "model.json"
+
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> "Segmenter":
         """Load what `fit_segmenter` trained.
@@ -74,14 +79,14 @@ class Segmenter:
         DataDoubleError
             When the training is not finished.
         """
-        path = folder / "model" / "last.safetensors"
-        if not path.is_file() or not (folder / "model.json").is_file():
+        path, facts_path = cls.paths(folder)
+        if not path.is_file() or not facts_path.is_file():
             raise DataDoubleError(
                 "the training of the segmenter is not finished",
                 where=folder.name,
                 remedy="run the same `datadouble fit` again; it goes on",
             )
-        facts = json.loads((folder / "model.json").read_text())
+        facts = json.loads(facts_path.read_text())
         network = SegmentationUNet(SegmentationConfig(**facts["network"]))
         network.load_state_dict(load_tensors(path)[0])
         return cls(network, facts["size"], device)

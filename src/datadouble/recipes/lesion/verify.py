@@ -229,10 +229,12 @@ class Checker:
     Attributes
     ----------
     bank : FilterBank
+    fingerprint : str
+        Of the cuts and of the segmenter's weights: another checker keeps other pictures.
     """
 
-    def __init__(self, bank: FilterBank) -> None:
-        self.bank = bank
+    def __init__(self, bank: FilterBank, fingerprint: str = "") -> None:
+        self.bank, self.fingerprint = bank, fingerprint
 
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> "Checker":
@@ -250,7 +252,7 @@ class Checker:
                 where=folder.name,
                 remedy="run the same `datadouble fit` again, or generate with --without verify",
             )
-        kept = json.loads(path.read_text())
+        kept, parts = json.loads(path.read_text()), [path.read_bytes()]
         filters: list[Filter] = []
         for name, cut in kept["cuts"].items():
             if name == "contrast":
@@ -258,7 +260,8 @@ class Checker:
                 filters.append(Contrast(expected, cut))
             else:
                 filters.append(Agreement(Segmenter.load(folder, device), cut))
-        return cls(FilterBank(tuple(filters), kept["notes"]))
+                parts += [one.read_bytes() for one in Segmenter.paths(folder)]
+        return cls(FilterBank(tuple(filters), kept["notes"]), files.fingerprint(*parts))
 
     def check(
         self, images: np.ndarray, masks: np.ndarray, labels: str | Sequence[str]
