@@ -1,7 +1,7 @@
 """What recipes that draw from noise share: options, the model's facts, finished runs, and an image's own noise."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from datadouble import files
 from datadouble.diffusion.guidance import Guidance
 from datadouble.diffusion.objectives import ModelFunction, Objective
-from datadouble.diffusion.samplers import NOISY, sample
+from datadouble.diffusion.samplers import NOISY, StepNoise, sample
 from datadouble.errors import DataDoubleError
 from datadouble.networks.weights import load_tensors
 from datadouble.randomness import torch_generator_for
@@ -159,6 +159,20 @@ def generator_facts(
     )
 
 
+def noise_from(
+    randoms: Sequence[torch.Generator], shape: tuple[int, ...], sampler: str
+) -> tuple[Tensor, StepNoise | None]:
+    """Return the noise (b, *shape) that pictures begin with, and what draws each step's, for samplers that take it.
+
+    Each picture's comes from its own generator, so that it is the same in any company.
+    """
+
+    def draw(_: int) -> Tensor:
+        return torch.stack([torch.randn(shape, generator=random) for random in randoms])
+
+    return draw(0), draw if sampler in NOISY else None
+
+
 def draw_from_noise(
     model_fn: ModelFunction,
     objective: Objective,
@@ -184,18 +198,15 @@ def draw_from_noise(
     """
     randoms = [torch_generator_for(seed, "image", key, n) for n in numbers]
 
-    def step_noise(_: int) -> Tensor:
-        return torch.stack([torch.randn(shape, generator=random) for random in randoms])
-
-    noisy_steps: Callable[[int], Tensor] | None = step_noise if options.sampler in NOISY else None
+    noise, step_noise = noise_from(randoms, shape, options.sampler)
     return sample(
         model_fn,
-        step_noise(0).to(device),
+        noise.to(device),
         torch.full((len(numbers),), labels, device=device),
         objective=objective,
         sampler=options.sampler,
         steps=options.steps,
         guidance=guidance,
-        step_noise=noisy_steps,
+        step_noise=step_noise,
         clamp=clamp,
     )

@@ -90,8 +90,9 @@ def test_each_class_has_an_adapter_apart_from_the_base(stage_run: Path) -> None:
     assert drawer.model.classes == ("benign", "malignant")
 
 
-def test_patches_follow_from_their_seeds_alone(stage_run: Path) -> None:
-    options = SamplingOptions(steps=2, precision="fp32")
+@pytest.mark.parametrize("sampler", ["dpmpp", "sde"])
+def test_patches_follow_from_their_seeds_alone(stage_run: Path, sampler: str) -> None:
+    options = SamplingOptions(sampler, steps=2, precision="fp32")
     drawer = LesionDrawer.load(stage_run / "lesion", torch.device("cpu"), options)
     random = np.random.default_rng(0)
     descriptors = [drawer.bank.sample(name, random) for name in ("benign", "malignant", "benign")]

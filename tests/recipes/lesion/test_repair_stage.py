@@ -201,8 +201,10 @@ def test_the_network_sees_what_is_known_and_nothing_of_what_the_band_hides() -> 
     assert torch.equal(changed.inputs(x), seen)
 
 
-@pytest.mark.parametrize("name", ["flow", "mse", "clean"])
-def test_who_knows_the_truth_has_no_loss_and_draws_it(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "sampler"), [("flow", "dpmpp"), ("mse", "dpmpp"), ("clean", "dpmpp"), ("clean", "sde")]
+)
+def test_who_knows_the_truth_has_no_loss_and_draws_it(name: str, sampler: str) -> None:
     batch, objective = crops(), make_objective(name)
     noise, labels = torch.randn(3, 1, 32, 32), torch.zeros(3, dtype=torch.int64)
 
@@ -221,7 +223,16 @@ def test_who_knows_the_truth_has_no_loss_and_draws_it(name: str) -> None:
     times = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
     terms = band_loss(objective, oracle, batch, labels, times, noise)
     assert terms.total.abs().max() < 1e-4
-    drawn = fill_band(objective, oracle, batch, labels, noise, sampler="dpmpp", steps=6)
+    drawn = fill_band(
+        objective,
+        oracle,
+        batch,
+        labels,
+        noise,
+        sampler=sampler,
+        steps=6,
+        step_noise=lambda i: torch.randn(noise.shape, generator=torch.Generator().manual_seed(i)),
+    )
     inside = batch.band > 0
     torch.testing.assert_close(drawn[inside], batch.target[inside], atol=2e-3, rtol=0)
     assert torch.equal(drawn[~inside], batch.known[~inside])

@@ -20,7 +20,7 @@ from datadouble.networks.lora import merge_lora
 from datadouble.networks.patch_denoiser import PatchDenoiser, PatchDenoiserConfig
 from datadouble.randomness import torch_generator_for
 from datadouble.recipes.drawing import SamplingOptions as DrawingOptions
-from datadouble.recipes.drawing import check_finished, load_weights, read_model
+from datadouble.recipes.drawing import check_finished, load_weights, noise_from, read_model
 from datadouble.recipes.lesion.adapters import adapter_folder, is_saved, load_adapter
 from datadouble.recipes.lesion.crops import LesionPatch, box_of
 from datadouble.recipes.lesion.descriptors import (
@@ -170,16 +170,10 @@ class LesionDrawer:
         result: dict[int, LesionPatch] = {}
         for label in np.unique(labels):
             places = np.flatnonzero(labels == label)
-            noise = torch.stack(
-                [
-                    torch.randn(
-                        shape.in_channels,
-                        shape.size,
-                        shape.size,
-                        generator=torch_generator_for(seeds[int(place)], "patch"),
-                    )
-                    for place in places
-                ]
+            noise, step_noise = noise_from(
+                [torch_generator_for(seeds[int(place)], "patch") for place in places],
+                (shape.in_channels, shape.size, shape.size),
+                self._options.sampler,
             )
             drawn = sample(
                 self._told(self._networks[int(label)], told[places].to(self._device)),
@@ -190,6 +184,7 @@ class LesionDrawer:
                 steps=self._options.steps,
                 guidance=Guidance(self._options.guidance_weight, shape.null_label),
                 clamp=1.0,
+                step_noise=step_noise,
             )
             result |= dict(zip(places.tolist(), patches_of(drawn), strict=True))
         return [result[place] for place in range(len(labels))]

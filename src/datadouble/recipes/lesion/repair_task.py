@@ -24,7 +24,7 @@ from datadouble.diffusion.objectives import (
     ModelFunction,
     Objective,
 )
-from datadouble.diffusion.samplers import sample
+from datadouble.diffusion.samplers import StepNoise, sample
 from datadouble.diffusion.schedules import cosine_schedule
 from datadouble.errors import DataDoubleError, suggest
 from datadouble.randomness import generator_for, torch_generator_for
@@ -151,13 +151,23 @@ def fill_band(
     *,
     sampler: str,
     steps: int,
+    step_noise: StepNoise | None = None,
 ) -> Tensor:
     """Draw the band of each crop from `noise` (b, 1, p, p): (b, 1, p, p) in [-1, 1], outside the band what is known."""
 
     def in_band(x: Tensor, timesteps: Tensor, labels: Tensor) -> Tensor:
         return predict_band(objective, network, batch, x, timesteps, labels)
 
-    drawn = sample(in_band, noise, labels, objective=objective, sampler=sampler, steps=steps, clamp=1.0)
+    drawn = sample(
+        in_band,
+        noise,
+        labels,
+        objective=objective,
+        sampler=sampler,
+        steps=steps,
+        clamp=1.0,
+        step_noise=step_noise,
+    )
     return torch.where(batch.band > 0, drawn, batch.known)
 
 
@@ -316,8 +326,16 @@ class RepairTask:
     def draw_sheets(self, network: nn.Module, images_seen: int) -> None:
         """Write `<images seen>-sheet.png` of held-out pictures: what is seen, the band, the truth, repaired."""
         batch, labels, noise = self._fixed(_COLUMNS)
+        random = torch_generator_for(self._seed, "repair-sheet")
         drawn = fill_band(
-            self._objective, network, batch, labels, noise, sampler=self._sampler, steps=self._steps
+            self._objective,
+            network,
+            batch,
+            labels,
+            noise,
+            sampler=self._sampler,
+            steps=self._steps,
+            step_noise=lambda _: torch.randn(noise.shape, generator=random),
         )
         bands = (batch.band[:, 0] > 0).cpu().numpy()
         known, truth, mended = (to_bytes(x) for x in (batch.known, batch.target, drawn))

@@ -15,6 +15,7 @@ from datadouble import files
 from datadouble.errors import DataDoubleError
 from datadouble.networks.weights import load_tensors
 from datadouble.randomness import torch_generator_for
+from datadouble.recipes.drawing import noise_from
 from datadouble.recipes.lesion.adapters import adapter_folder, is_saved, load_adapter, read_facts
 from datadouble.recipes.lesion.bands import generation_band
 from datadouble.recipes.lesion.material import HEALTHY
@@ -192,25 +193,26 @@ class Repairer:
     ) -> None:
         """Redraw one window of each of some pictures, in place; what earlier windows drew is known to later ones."""
         side = self.options.side
-        crops, cuts, noise = [], [], []
+        crops, cuts, randoms = [], [], []
         for i in places:
             window = windows[i][turn]
             cut = slice(window.top, window.top + side), slice(window.left, window.left + side)
             seen = images[i][cut]
             crops.append(Crop(seen, composites[i].mask[cut], window.band, seen))
             cuts.append(cut)
-            random = torch_generator_for(int(seeds[i]), "repair", turn)
-            noise.append(torch.randn(1, side, side, generator=random))
+            randoms.append(torch_generator_for(int(seeds[i]), "repair", turn))
         batch = Batch.of(crops, self._device)
         kinds = [len(self.classes) if labels[i] == HEALTHY else int(labels[i]) for i in places]
+        noise, step_noise = noise_from(randoms, (1, side, side), self.options.sampler)
         drawn = fill_band(
             self._objective,
             self._predict,
             batch,
             torch.tensor(kinds, device=self._device),
-            torch.stack(noise).to(self._device),
+            noise.to(self._device),
             sampler=self.options.sampler,
             steps=self.options.steps,
+            step_noise=step_noise,
         )
         for i, cut, crop, picture in zip(places, cuts, crops, to_bytes(drawn), strict=True):
             images[i][cut] = np.where(crop.band, picture, crop.known)

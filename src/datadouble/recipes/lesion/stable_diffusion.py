@@ -26,6 +26,7 @@ from datadouble.diffusion.schedules import NoiseSchedule
 from datadouble.errors import DataDoubleError
 from datadouble.networks.lora import adapter_weights, add_lora, swap_adapter
 from datadouble.randomness import torch_generator_for
+from datadouble.recipes.drawing import noise_from
 from datadouble.training.loop import TrainingOptions
 
 
@@ -241,12 +242,8 @@ def draw_crops(
 ) -> np.ndarray:
     """Draw crops of the classes `labels`, each from its own seed: uint8 (n, side, side)."""
     side = options.side // model.factor
-    noise = torch.stack(
-        [
-            torch.randn(model.channels, side, side, generator=torch_generator_for(int(seed), "crop"))
-            for seed in seeds
-        ]
-    )
+    randoms = [torch_generator_for(int(seed), "crop") for seed in seeds]
+    noise, step_noise = noise_from(randoms, (model.channels, side, side), options.sampler)
     latents = sample(
         network,
         noise.to(device),
@@ -255,5 +252,6 @@ def draw_crops(
         sampler=options.sampler,
         steps=options.steps,
         guidance=Guidance(options.guidance_weight, len(model.prompts) - 1),
+        step_noise=step_noise,
     )
     return model.decode(latents)
