@@ -15,7 +15,7 @@ from datadouble.audit.pictures import Pictures, read_pictures
 from datadouble.audit.utility.inputs import resized
 from datadouble.audit.utility.segmenter_data import Cases
 from datadouble.cohort import Cohort
-from datadouble.cohort.split import units_of
+from datadouble.cohort.split import counted_units, deal, units_of
 from datadouble.errors import DataDoubleError
 from datadouble.randomness import generator_for, seed_for
 from datadouble.recipes.lesion.backgrounds import people_of
@@ -91,13 +91,9 @@ def folds_of(table: pd.DataFrame, folds: int, seed: int) -> np.ndarray:
     DataDoubleError
         Where a class has fewer units than there are folds.
     """
-    labels, ids = table["label"].astype(str).to_numpy(), table["image_id"].astype(str).to_numpy()
-    names = sorted(set(labels))
-    units = sorted(
-        units_of(table), key=lambda rows: (-len(rows), seed_for(seed, "fold", min(ids[row] for row in rows)))
-    )
-    counts = [np.array([*((labels[rows] == name).sum() for name in names), 1.0]) for rows in units]
-    having = (np.array(counts) > 0).sum(axis=0)
+    units = counted_units(table)
+    counts = np.array([unit.counts for unit in units])  # (units, classes + 1)
+    names, having = sorted(set(table["label"])), (counts > 0).sum(axis=0)
     few = [f"'{name}' has {n}" for name, n in zip(names, having) if n < folds]
     if folds < 2 or few:
         raise DataDoubleError(
@@ -106,13 +102,10 @@ def folds_of(table: pd.DataFrame, folds: int, seed: int) -> np.ndarray:
             found=", ".join(few) or str(folds),
             remedy="ask for fewer folds, or leave the class out of the cohort" if few else "ask for more",
         )
-    wished = np.sum(counts, axis=0) / folds
-    dealt, place = np.zeros((folds, len(names) + 1)), np.empty(len(table), np.int64)
-    for rows, own in zip(units, counts):
-        growth = (own * (2 * (dealt - wished) + own) / wished).sum(axis=1)  # of chi-squared, as cohort.split
-        fold = int(np.argmin(np.round(growth, 9)))
-        dealt[fold] += own
-        place[rows] = fold
+    order = sorted(units, key=lambda unit: (-len(unit.rows), seed_for(seed, "fold", unit.name)))
+    place = np.empty(len(table), np.int64)
+    for unit, fold in zip(order, deal(order, np.tile(counts.sum(axis=0) / folds, (folds, 1))), strict=True):
+        place[list(unit.rows)] = fold
     return place
 
 

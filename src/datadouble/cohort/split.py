@@ -5,7 +5,7 @@ unit. Units are dealt out greedily, large ones first, each to the split where th
 the wished counts (images by class, and units) grows least.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -31,7 +31,7 @@ REASON = "split_reason"
 
 
 @dataclass(frozen=True)
-class _Unit:
+class Unit:
     """Rows that stay together: their image ids' first, their indices, and counts by class and of units."""
 
     name: str
@@ -74,12 +74,12 @@ def split(
     """
     table = cohort.table if isinstance(cohort, Cohort) else cohort
     shares = _shares(train, holdout, test)
-    units = _units(table, set(keep_in_train))
+    units = counted_units(table, set(keep_in_train))
     _check_classes(table, units, sum(share > 0 for share in shares))
     order = sorted(units, key=lambda unit: (not unit.fixed, -len(unit.rows), seed_for(seed, unit.name)))
     total = np.sum([unit.counts for unit in order], axis=0)
     wished = np.outer(shares, total)  # (splits, classes + 1)
-    places = _deal(order, wished)
+    places = deal(order, wished)
     _fill_gaps(order, places, wished)
     column = np.empty(len(table), dtype=object)
     for unit, place in zip(order, places, strict=True):
@@ -167,14 +167,15 @@ def units_of(table: "pd.DataFrame") -> list[list[int]]:
     return list(units.values())
 
 
-def _units(table: "pd.DataFrame", kept: set[str]) -> list[_Unit]:
+def counted_units(table: "pd.DataFrame", kept: Collection[str] = ()) -> list[Unit]:
+    """Return the units of a table; `fixed` are those with an image id in `kept`."""
     classes = sorted(set(table["label"]))
     ids, labels = [str(i) for i in table["image_id"]], [str(label) for label in table["label"]]
     units = []
     for rows in units_of(table):
         counts = np.array([*(sum(labels[row] == name for row in rows) for name in classes), 1], dtype=float)
         fixed = any(ids[row] in kept for row in rows)
-        units.append(_Unit(min(ids[row] for row in rows), tuple(rows), counts, fixed))
+        units.append(Unit(min(ids[row] for row in rows), tuple(rows), counts, fixed))
     return units
 
 
@@ -195,7 +196,7 @@ def _shares(train: float, holdout: float | str, test: float) -> np.ndarray:
     return shares
 
 
-def _check_classes(table: "pd.DataFrame", units: list[_Unit], splits: int) -> None:
+def _check_classes(table: "pd.DataFrame", units: list[Unit], splits: int) -> None:
     """Refuse classes that cannot be in every split, all of them at once."""
     if not units:
         raise DataDoubleError("the cohort has no pictures", where="metadata.csv", remedy="import some")
@@ -216,8 +217,16 @@ def _check_classes(table: "pd.DataFrame", units: list[_Unit], splits: int) -> No
         )
 
 
-def _deal(order: list[_Unit], wished: np.ndarray) -> list[int]:
-    """Return each unit's split: where the chi-squared distance from the wished counts grows least."""
+def deal(order: list[Unit], wished: np.ndarray) -> list[int]:
+    """Return each unit's split: where the chi-squared distance from the wished counts grows least.
+
+    Parameters
+    ----------
+    order
+        The units, large ones first; fixed ones go to split 0.
+    wished
+        float (splits, classes + 1): images of each class and, last, units. A split of zeros gets none.
+    """
     dealt = np.zeros_like(wished)
     open_splits = np.flatnonzero(wished.sum(1) > 0)
     places = []
@@ -235,7 +244,7 @@ def _deal(order: list[_Unit], wished: np.ndarray) -> list[int]:
     return places
 
 
-def _fill_gaps(order: list[_Unit], places: list[int], wished: np.ndarray) -> None:
+def _fill_gaps(order: list[Unit], places: list[int], wished: np.ndarray) -> None:
     """Move a unit of a rare class, the smallest, into each split that has none of the class."""
     for number in np.argsort(wished[:, :-1].sum(0), kind="stable"):
         for gap in np.flatnonzero(wished[:, number] > 0):
