@@ -7,7 +7,6 @@ everywhere. The cleaned scans give its false alarms (and what the cleaning left)
 at this size.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +16,13 @@ from datadouble.cohort.deidentify import find_annotations
 from datadouble.cohort.pixels import fit_square
 from datadouble.randomness import generator_for
 from datadouble.stats import proportion_interval
+from script import parser_of
 
 KINDS = (("words or logos", ("text", "logo")), ("calipers", ("caliper", "dotted-line")))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("double", type=Path)
     parser.add_argument("--cleaned", type=Path, required=True)
     parser.add_argument("--uncleaned", type=Path, required=True)

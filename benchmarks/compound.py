@@ -32,13 +32,12 @@ from datadouble.randomness import seed_for
 from datadouble.training.privacy.options import PrivacyOptions
 from datadouble.training.privacy.sampling import patients_of, rows_by_patient
 from downstream import ATTACKS, add_options, attacked, cases_with_sites, material_of, rates
+from script import parser_of, run_script
 from segmenters import named_double, types_of
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     add_options(parser)
     parser.add_argument("--epsilons", type=float, nargs="+", default=[1.0, 8.0])
     parser.add_argument("--delta", type=float, default=0.0, help="0: a tenth of 1 / records")
@@ -46,11 +45,7 @@ def main() -> None:
     parser.add_argument(
         "--per-step", type=int, default=64, help="records a step, expected; a quarter of all at most"
     )
-    options = parser.parse_args()
-    try:
-        run(options)
-    except DataDoubleError as error:
-        sys.exit(f"error: {error}")
+    run_script(run, parser)
 
 
 def private_arms(

@@ -12,7 +12,6 @@ too, the clock's on a GPU.
 
 import argparse
 import statistics
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +38,7 @@ from datadouble.recipes.diffguard_generator import DiffguardGenerator, SamplingO
 from datadouble.recipes.doubles import Drawing, class_counts
 from datadouble.stats import bootstrap, equivalence_test
 from downstream import cases_with_sites
+from script import parser_of, run_script
 from segmenters import types_of
 
 FASTER, FD_WITHIN, DICE_WITHIN = 30.0, 0.05, 0.01
@@ -58,9 +58,7 @@ class Drawn(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("run", type=Path, metavar="RUN")
     parser.add_argument("--real", type=Path, required=True)
     parser.add_argument("--images", type=int, default=300)
@@ -82,11 +80,7 @@ def main() -> None:
         "--segmenters", type=Path, default=Path(".work/segmenters"), help="networks kept there"
     )
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    try:
-        run(options)
-    except DataDoubleError as error:
-        sys.exit(f"error: {error}")
+    run_script(run, parser)
 
 
 def drawn_by(base: DiffguardGenerator, sampling: SamplingOptions, options: argparse.Namespace) -> Drawn:

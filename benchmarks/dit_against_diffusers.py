@@ -26,6 +26,7 @@ from datadouble.diffusion.objectives import make_objective
 from datadouble.diffusion.samplers import sample
 from datadouble.networks.dit import DiT, ModulationCache, dit_config
 from datadouble.networks.dit_diffusers import to_diffusers
+from script import parser_of
 
 CLASSES = 5
 STEPS = 2  # of the guided sampling row
@@ -176,9 +177,7 @@ def rows(side: int, kind: str, options: argparse.Namespace, device: torch.device
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--latents", type=int, nargs="+", default=[16, 32, 64])
     parser.add_argument("--dtypes", nargs="+", choices=list(DTYPES), default=list(DTYPES))
     parser.add_argument("--batch", type=int, help="pictures a batch; default 16, 4 and 1 for 16, 32 and 64")

@@ -29,23 +29,17 @@ from datadouble.audit.utility.segmenter_store import trained_segmenter
 from datadouble.audit.utility.segmenter_table import REFERENCE
 from datadouble.audit.utility.segmenters import Segmenter
 from datadouble.cohort import Cohort
-from datadouble.errors import DataDoubleError
 from datadouble.randomness import generator_for, seed_for
+from script import parser_of, run_script
 from segmenters import named_double, types_of
 
 ATTACKS = {"lira": "LiRA", "lira_offline": "LiRA, offline"}  # in print
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     add_options(parser)
-    options = parser.parse_args()
-    try:
-        run(options)
-    except DataDoubleError as error:
-        sys.exit(f"error: {error}")
+    run_script(run, parser)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,6 @@ detail (what a Gaussian of 1.5 px leaves), and the mean gap of the radial power 
 only pictures are used that the encoders never saw. Speed: encode and decode at 256 px, interleaved, medians, one run.
 """
 
-import argparse
 import time
 from pathlib import Path
 from statistics import median
@@ -26,6 +25,7 @@ from datadouble.cohort.pixels import fit_square
 from datadouble.encoders import load_encoder, seen_images
 from datadouble.encoders.base import Encoder
 from datadouble.randomness import generator_for
+from script import parser_of
 
 
 def reconstruct(encoder: Encoder, pictures: np.ndarray) -> np.ndarray:
@@ -119,9 +119,7 @@ def speed(encoders: list[str], size: int, batch: int, repeats: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("busi", type=Path)
     parser.add_argument("busbra", type=Path, nargs="?")
     parser.add_argument("--encoders", nargs="+", default=["tiny-4", "tiny-16"])

@@ -10,7 +10,6 @@ the share of pictures whose nearest neighbour among the others is the same, and 
 halves.
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +26,7 @@ from datadouble.audit.privacy import nearest_neighbours
 from datadouble.cohort import Cohort
 from datadouble.cohort.pixels import fit_square
 from datadouble.randomness import generator_for
+from script import parser_of
 
 PEER = "the same network, eager fp32, contiguous"
 
@@ -63,9 +63,7 @@ def agreement(pictures: list[np.ndarray]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("cohort", type=Path, nargs="?")
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--batch", type=int, default=64)

@@ -9,7 +9,6 @@ product is singular, and `sqrtm` itself loses digits (the more, the faster the v
 the same trace from eigenvalues of the small side: another way that loses digits elsewhere.
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from statistics import median
@@ -19,6 +18,7 @@ import scipy.linalg
 
 from datadouble.audit.fidelity.frechet import frechet_distance
 from datadouble.randomness import generator_for
+from script import parser_of
 
 
 def features(images: int, dimension: int, seed: int) -> np.ndarray:
@@ -61,9 +61,7 @@ def timed(distance: Distance, x: np.ndarray, y: np.ndarray, repeats: int) -> tup
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--dimension", type=int, default=2048)
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--repeats", type=int, default=3)

@@ -37,12 +37,11 @@ from datadouble.cohort.split import units_of
 from datadouble.matching.gallery import VERSION
 from datadouble.randomness import generator_for, seed_for
 from leaky_doubles_tables import SHARES, SUSPICIOUS, write
+from script import parser_of
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("cohort", type=Path, help="real pictures with lesion masks and patients")
     parser.add_argument("--double", type=Path, help="a generated double of it: a further background")
     parser.add_argument("--cache", type=Path, required=True)

@@ -8,7 +8,6 @@ channels in) with guidance at each of 50 steps, decode it. Its weights are rando
 encoder, a thousandth of the work, is left out. On a CPU a few steps are measured and scaled to 50.
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from datadouble.recipes.drawing import config_of
 from datadouble.recipes.lesion.config import LesionConfig
 from datadouble.recipes.lesion.loading import load_generator
 from datadouble.recipes.lesion.run_facts import RunFacts
+from script import parser_of
 
 STEPS = 50  # the pipeline's default
 
@@ -86,9 +86,7 @@ def time_peer(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("backgrounds", type=Path)
     parser.add_argument("--images", type=int, default=100)

@@ -51,6 +51,7 @@ from lesion_plan import (
     rows_fingerprint,
     share_of,
 )
+from script import parser_of, run_script
 
 NO_LORA = ("lesion.lora_rank=0", "repair.lora_rank=0")
 # What a rank does not touch: it comes in after these trainings, and all that is random in them comes from their seed.
@@ -252,9 +253,7 @@ def plan_of(source: Cohort, options: argparse.Namespace) -> tuple[Plan, LesionCo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("cohort", type=Path, metavar="COHORT")
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--folds", type=int, default=5)
@@ -274,11 +273,7 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, default=150, help="pictures of each class in every double")
     parser.add_argument("--fractions", type=float, nargs="+", default=[0.25, 0.5, 1])
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    try:
-        run(options)
-    except DataDoubleError as error:
-        sys.exit(f"error: {error}")
+    run_script(run, parser)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -12,7 +12,6 @@ questions, on the cohort's test split:
   untouched places, beside the same for regions filled with their mean grey.
 """
 
-import argparse
 import json
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from datadouble.recipes.lesion.placement_stage import drawn_to
 from datadouble.recipes.lesion.placement_views import Views, found_in
 from datadouble.recipes.lesion.placer import FACTORS, Placer, allowed_patches
 from datadouble.stats import bootstrap, roc_auc
+from script import parser_of
 
 CROP = 48  # pixels round a place that the classifier sees
 
@@ -142,9 +142,7 @@ def classifier(train: tuple, test: tuple, epochs: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("cohort", type=Path)
     parser.add_argument("run", type=Path)
     parser.add_argument("--out", type=Path, required=True)

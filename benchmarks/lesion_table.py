@@ -11,6 +11,8 @@ patient or a path. Every training is kept in OUT/table: the same command goes on
 """
 
 import argparse
+import json
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -47,15 +49,14 @@ from lesion_plan import (
     read_plan,
 )
 from lesion_scores import Trained, measures, run_distances, run_segmenters, settings_json
+from script import parser_of, run_script
 from segmenters import apart, check_unseen
 
 COMPARED = ("f1", "dice", "iou")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("out", type=Path, metavar="OUT", help="of lesion_folds.py")
     parser.add_argument("--fractions", type=float, nargs="+", help="of those that the folds were made with")
     parser.add_argument("--preset", default="cpu-64", choices=list(SEGMENTERS), help="of the U-Net")
@@ -71,11 +72,7 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--results", type=Path, default=Path("results/lesion"))
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    try:
-        run(options)
-    except DataDoubleError as error:
-        sys.exit(f"error: {error}")
+    run_script(run, parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -243,8 +240,6 @@ def realism(folds: Sequence[Fold], plan: Plan, options: argparse.Namespace, cach
 
 def costs(out: Path, plan: Plan) -> dict[str, dict[str, float]]:
     """Of each step of lesion_folds.py the mean seconds over folds."""
-    import json
-
     folds = [json.loads((folder_of(out, number) / COST).read_text()) for number in range(plan.folds)]
     return {
         step: {
@@ -279,8 +274,6 @@ def commands(plan: Plan, options: argparse.Namespace, fractions: Sequence[float]
 
 def quoted(option: str, values: Sequence[str]) -> str:
     """An option with its values, in quotes where a shell would need them."""
-    import shlex
-
     return f" {option} {shlex.join(without_paths(values))}" if values else ""
 
 

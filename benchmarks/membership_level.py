@@ -7,7 +7,6 @@ anybody, so a test at level alpha may alarm in a share alpha of the splits. Unli
 drawn anew do not share their luck.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +19,11 @@ from datadouble.cohort import Cohort
 from datadouble.cohort.split import units_of
 from datadouble.randomness import generator_for, seed_for
 from datadouble.stats import proportion_interval
+from script import parser_of
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("cohort", type=Path)
     parser.add_argument("--splits", type=int, default=200)
     parser.add_argument("--release", type=int, default=200, help="pictures of a release")

@@ -16,6 +16,8 @@ import time
 
 import numpy as np
 
+from script import parser_of
+
 METHODS = {
     "ours": "ours",
     "ours-5": "ours, 5 neighbours",
@@ -56,9 +58,7 @@ def measure(method: str, size: int, dimension: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 40_000])
     parser.add_argument("--peer-sizes", type=int, nargs="*", default=[10_000])
     parser.add_argument("--dimension", type=int, default=1280)

@@ -14,7 +14,6 @@ Sampling is each one's default: ours as the preset says, 1,000 ancestral steps o
 the README of denoising-diffusion-pytorch has it. Of long samplings a few calls are timed, and counted up.
 """
 
-import argparse
 import gc
 import json
 import math
@@ -39,6 +38,7 @@ from datadouble.recipes.config import build, read_preset
 from datadouble.recipes.diffguard import DiffguardConfig, build_network_config
 from datadouble.recipes.diffguard_generator import objective_for
 from datadouble.training.ema import WeightAverage
+from script import parser_of
 
 CLASSES, MASK_CHANNELS = 4, 3
 CALLS = 3  # of a long sampling that are timed
@@ -275,9 +275,7 @@ def timed(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--peer", type=Path, help="folder with denoising-diffusion-pytorch, see above")
     parser.add_argument("--preset", default="cpu-64")
     parser.add_argument("--batch", type=int, default=16)

@@ -48,6 +48,7 @@ from datadouble.training.privacy.per_sample import (
 from datadouble.training.privacy.released import public_scale
 from datadouble.training.privacy.trainer import PrivateTrainer
 from datadouble.training.processes import Processes
+from script import parser_of
 
 CLASSES = 5
 
@@ -319,9 +320,7 @@ def scales(_: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("what", choices=["speed", "accounts", "canaries", "scales"])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

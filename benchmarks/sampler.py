@@ -6,7 +6,6 @@ Prints wall clock (or processor time) and FD from the real pictures that the run
 steps and guidance.
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +19,7 @@ from datadouble.audit.fidelity.frechet import frechet_distance
 from datadouble.cohort import Cohort
 from datadouble.recipes.coldit_generator import ColditGenerator, SamplingOptions, load_generator
 from datadouble.recipes.doubles import Drawing, class_counts
+from script import parser_of
 
 
 def draw(
@@ -35,9 +35,7 @@ def draw(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("real", type=Path)
     parser.add_argument("--images", type=int, default=0, help="0: as many as real unseen pictures")

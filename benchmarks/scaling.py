@@ -10,7 +10,6 @@ scaling.json and scaling.svg and .png: utility, membership and compute in one pl
 """
 
 import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,15 +21,13 @@ from datadouble.audit.report.figures.downstream import figure_bytes, scaling_fig
 from datadouble.audit.utility.scaling import SIZES, THRESHOLD, release_membership, scaling_curve
 from datadouble.audit.utility.segmenter_settings import KINDS, SEGMENTERS
 from datadouble.cohort import Cohort
-from datadouble.errors import DataDoubleError
 from downstream import cases_with_sites
+from script import parser_of, run_script
 from segmenters import types_of
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("double", type=Path, metavar="DOUBLE")
     parser.add_argument("--real", type=Path, required=True)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="pictures of each class")
@@ -45,11 +42,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/diffguard"))
     parser.add_argument("--cache", type=Path, default=Path(".work/segmenters"))
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    try:
-        run(options)
-    except DataDoubleError as error:
-        sys.exit(f"error: {error}")
+    run_script(run, parser)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -29,6 +29,7 @@ from datadouble.audit.utility.segmenter_settings import KINDS, SEGMENTERS
 from datadouble.audit.utility.segmenter_table import MARGIN, REFERENCE, TableArm, assess_segmenters
 from datadouble.cohort import Cohort
 from datadouble.errors import DataDoubleError
+from script import parser_of, run_script
 
 
 def named_double(text: str) -> tuple[str, Cohort]:
@@ -129,9 +130,7 @@ def check_unseen(train: Cases, tests: Mapping[str, Cases]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("doubles", nargs="*", metavar="DOUBLE", help="PATH or NAME=PATH")
     parser.add_argument("--real", type=Path, required=True)
     parser.add_argument(
@@ -169,11 +168,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/diffguard"))
     parser.add_argument("--cache", type=Path, default=Path(".work/segmenters"))
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    try:
-        run(options)
-    except DataDoubleError as error:
-        sys.exit(f"error: {error}")
+    run_script(run, parser)
 
 
 def run(options: argparse.Namespace) -> None:

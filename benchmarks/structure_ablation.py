@@ -11,7 +11,6 @@ masks moved by a third of the picture, and given to pictures of other classes. W
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +30,11 @@ from datadouble.errors import DataDoubleError
 from datadouble.progress import track
 from datadouble.randomness import generator_for
 from datadouble.recipes.diffguard_generator import load_generator
+from script import parser_of, run_script
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("with_structure", type=Path, metavar="WITH")
     parser.add_argument("without_structure", type=Path, metavar="WITHOUT")
     parser.add_argument("--real", type=Path, required=True)
@@ -46,11 +44,7 @@ def main() -> None:
     parser.add_argument("--normal", nargs="*", default=["normal"], help="classes that have no lesion")
     parser.add_argument("--out", type=Path, default=Path("results/diffguard"))
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    try:
-        run(options)
-    except DataDoubleError as error:
-        sys.exit(f"error: {error}")
+    run_script(run, parser)
 
 
 def run(options: argparse.Namespace) -> None:

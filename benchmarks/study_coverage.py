@@ -8,7 +8,6 @@ was cut off. The simulation's own error is 0.7 points at 95%.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import inspect
 import json
@@ -21,6 +20,7 @@ from datadouble import files, stats
 from datadouble.progress import track
 from datadouble.randomness import generator_for
 from datadouble.study.analysis import intervals
+from script import parser_of
 from study_coverage_plan import MORE, Experiment, experiments
 from study_coverage_tables import write
 
@@ -58,9 +58,7 @@ def statements(source: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--cache", type=Path, required=True, help="folder of finished experiments")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--studies", type=int, default=1000)

@@ -7,7 +7,6 @@ each time with nothing kept from before. Three keys an image: the answer, how su
 it changes; a time runs until the image is on the screen and keys count.
 """
 
-import argparse
 import os
 import shutil
 import tempfile
@@ -22,6 +21,7 @@ from datadouble import files
 from datadouble.study.create import create_study
 from datadouble.study.protocol import read_protocol, with_counts
 from datadouble.study.store import Store
+from script import parser_of
 from study_load import noise
 from study_server import Server
 
@@ -161,9 +161,7 @@ def table(result: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure and write `keyboard.json` and `keyboard.md`."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--openings", type=int, default=10, help="of each window")
     parser.add_argument("--images", type=int, default=60)

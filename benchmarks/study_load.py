@@ -7,7 +7,6 @@ of their own, with a pause like a quick reader's between them. An answer's time 
 reply: by then the answer is on the disk, and the reply names the next image.
 """
 
-import argparse
 import http.client
 import json
 import os
@@ -24,6 +23,7 @@ from datadouble.cohort import Cohort, CohortInfo, CohortWriter
 from datadouble.study.create import create_study
 from datadouble.study.protocol import read_protocol, with_counts
 from datadouble.study.store import Store
+from script import parser_of
 from study_server import Server
 
 TARGET_MS = 50.0
@@ -177,9 +177,7 @@ def table(result: dict) -> str:
 
 def main() -> None:
     """Measure and write `load.json` and `load.md`."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--readers", type=int, default=20)
     parser.add_argument("--answers", type=int, default=30)

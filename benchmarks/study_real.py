@@ -7,7 +7,6 @@ the images and posts what the page would. Half-way the server is killed and star
 ability is set here: nothing in the result says how real the double looks to anybody.
 """
 
-import argparse
 import dataclasses
 import html
 import json
@@ -29,6 +28,7 @@ from datadouble.study.records import Shown
 from datadouble.study.simulate import SimulatedReader, answer, mark_simulated, panel
 from datadouble.study.store import Store
 from datadouble.study.study import Study
+from script import parser_of
 from study_server import Server
 
 DPRIME = (0.0, 0.5)  # of juniors and seniors
@@ -160,9 +160,7 @@ def read_all(study_path: Path, readers: list[SimulatedReader], seed: int) -> dic
 
 def main() -> None:
     """Make, serve, answer, analyse."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("real", type=Path)
     parser.add_argument("double", type=Path)
     parser.add_argument("work", type=Path, help="for the study itself: it holds real scans and stays here")

@@ -8,13 +8,13 @@ Prints and writes (utility.md, utility.json) one table a preset, like the paper'
 half of the real pictures alone. The same command again continues what was cut off.
 """
 
-import argparse
 from pathlib import Path
 
 from datadouble import files
 from datadouble.audit.pictures import read_pictures
 from datadouble.audit.utility import MARGIN, PAPER_ARMS, assess_utility, markdown_table
 from datadouble.cohort import Cohort
+from script import parser_of
 
 
 def side_of(double: Cohort) -> int:
@@ -23,9 +23,7 @@ def side_of(double: Cohort) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("double", type=Path)
     parser.add_argument("real", type=Path)
     parser.add_argument("--grouping", default="2,3|4,5", help="negative labels | positive labels")
