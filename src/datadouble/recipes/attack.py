@@ -57,6 +57,15 @@ class Pictures(NamedTuple):
     patients: np.ndarray
 
 
+class Asked(NamedTuple):
+    """What an attack asks a recipe for: see `attack_run`."""
+
+    cache: Path
+    seed: int
+    checkpoint: str
+    member_patients: int
+
+
 @dataclass(frozen=True)
 class AttackMaterial:
     """What a recipe gives.
@@ -144,9 +153,8 @@ def attack_run(
         raise DataDoubleError(f"recipe {read_recipe(run)} offers no attack on its weights", where=run.name)
     check_finished(run / getattr(module, "ATTACKED", ""))  # of a run in stages, the one that is attacked
     cache.mkdir(parents=True, exist_ok=True)
-    material: AttackMaterial = module.attack_material(
-        run, real, cache=cache, seed=seed, checkpoint=checkpoint, member_patients=member_patients, say=say
-    )
+    asked = Asked(cache, seed, checkpoint, member_patients)
+    material: AttackMaterial = module.attack_material(run, real, asked)
     found = _ask(judge, material, material.model, material.pictures, seed, cache, say)
     overfitted = overfitted_control(material, judge, cache=cache, seed=seed, say=say) if control else None
     posing = posing_control(material, judge, cache=cache, seed=seed, say=say) if control else None

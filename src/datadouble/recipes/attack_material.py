@@ -16,7 +16,7 @@ import numpy as np
 from datadouble import files
 from datadouble.cohort import Cohort
 from datadouble.errors import DataDoubleError
-from datadouble.recipes.attack import AttackMaterial, People, Pictures, choose_people
+from datadouble.recipes.attack import Asked, AttackMaterial, People, Pictures, choose_people
 from datadouble.recipes.denoiser import Denoiser
 from datadouble.recipes.runs import Material, choose_material
 
@@ -48,15 +48,13 @@ def gather(
     run: Path,
     real: Cohort,
     split: Material,
+    asked: Asked,
     *,
     denoiser: Callable[[Path], tuple[Denoiser, str]],
     bring: Callable[[Cohort, str], np.ndarray],
     facts: Callable[[People], dict[str, Any]],
-    seed: int,
-    checkpoint: str,
-    member_patients: int,
 ) -> AttackMaterial:
-    """Return the material of an attack on `checkpoint`.
+    """Return the material of an attack on a checkpoint.
 
     The validation patients chose the checkpoint: they are neither members nor others, and pose in a control.
 
@@ -69,7 +67,7 @@ def gather(
     facts
         What else the record says.
     """
-    people = choose_people(real, split, member_patients, seed)
+    people = choose_people(real, split, asked.member_patients, asked.seed)
 
     def pictures(chosen: People, name: str) -> Pictures:
         labels = split.label_indices(chosen.cohort)
@@ -77,8 +75,8 @@ def gather(
 
     posing = None
     if len(split.validation):
-        posing = pictures(choose_people(real, split, 0, seed, posing=True), "posing")
-    model, weights = denoiser(run / "model" / f"{checkpoint}.safetensors")
+        posing = pictures(choose_people(real, split, 0, asked.seed, posing=True), "posing")
+    model, weights = denoiser(run / "model" / f"{asked.checkpoint}.safetensors")
     early, reference = run / "model" / "early.safetensors", None
     if early.is_file():
         weak, weak_weights = denoiser(early)
@@ -91,7 +89,7 @@ def gather(
         classes=split.classes,
         overfit=model.overfitted,
         facts={
-            "checkpoint": checkpoint,
+            "checkpoint": asked.checkpoint,
             "weights": weights,
             "validation_patients_left_out": int(split.validation.table["patient_id"].nunique()),
             **facts(people),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from torch import nn
 
 from datadouble.cohort import Cohort
 from datadouble.encoders import seen_images
-from datadouble.recipes.attack import AttackMaterial, People
+from datadouble.recipes.attack import Asked, AttackMaterial, People
 from datadouble.recipes.attack_material import gather, split_of
 from datadouble.recipes.coldit_generator import ColditModel, load_encoder_of, load_network
 from datadouble.recipes.denoiser import Denoiser
@@ -41,16 +40,7 @@ def denoiser_of(
     )
 
 
-def attack_material(
-    run: Path,
-    real: Cohort,
-    *,
-    cache: Path,
-    seed: int,
-    checkpoint: str,
-    member_patients: int,
-    say: Callable[[str], None],
-) -> AttackMaterial:
+def attack_material(run: Path, real: Cohort, asked: Asked) -> AttackMaterial:
     """Load a run's weights and bring its pictures to latents; see `datadouble.recipes.attack.attack_run`."""
     from datadouble.recipes.coldit import ColditConfig
 
@@ -66,7 +56,7 @@ def attack_material(
         return denoiser_of(model, network, device, fingerprint=weights, precision=precision), weights
 
     def bring(cohort: Cohort, name: str) -> np.ndarray:
-        path = cache / f"latents{'-' * bool(name)}{name}.npy"
+        path = asked.cache / f"latents{'-' * bool(name)}{name}.npy"
         moments = encode_cohort(cohort, encoder, model.size, path, flips=False).moments
         means = torch.from_numpy(np.asarray(moments[:, 0, : model.network.in_channels], dtype=np.float32))
         return model.scale.normalise(means).numpy()
@@ -75,14 +65,4 @@ def attack_material(
         members = set(people.cohort.table["image_id"][people.members])
         return {"recipe": "coldit", "members_the_encoder_learned_from": len(seen_images(real) & members)}
 
-    return gather(
-        run,
-        real,
-        split,
-        denoiser=denoiser,
-        bring=bring,
-        facts=facts,
-        seed=seed,
-        checkpoint=checkpoint,
-        member_patients=member_patients,
-    )
+    return gather(run, real, split, asked, denoiser=denoiser, bring=bring, facts=facts)

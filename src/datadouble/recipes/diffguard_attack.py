@@ -6,7 +6,6 @@ The attacker is taken to hold the mask of a candidate beside its picture: the st
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch import nn
 from datadouble import files
 from datadouble.cohort import Cohort
 from datadouble.diffusion.mask_codes import make_mask_code
-from datadouble.recipes.attack import AttackMaterial, People
+from datadouble.recipes.attack import Asked, AttackMaterial, People
 from datadouble.recipes.attack_material import gather, split_of
 from datadouble.recipes.denoiser import Denoiser
 from datadouble.recipes.diffguard_generator import DiffguardModel, load_network, objective_for
@@ -66,16 +65,7 @@ def coded(store: PixelStore, mask_code: str, folder: Path) -> np.ndarray:
     return np.load(path, mmap_mode="c", allow_pickle=False)  # writable in memory only
 
 
-def attack_material(
-    run: Path,
-    real: Cohort,
-    *,
-    cache: Path,
-    seed: int,
-    checkpoint: str,
-    member_patients: int,
-    say: Callable[[str], None],
-) -> AttackMaterial:
+def attack_material(run: Path, real: Cohort, asked: Asked) -> AttackMaterial:
     """Load a run's weights, its pictures and their masks; see `datadouble.recipes.attack.attack_run`."""
     from datadouble.recipes.diffguard import DiffguardConfig
 
@@ -90,21 +80,11 @@ def attack_material(
         return denoiser_of(model, network, device, fingerprint=weights, precision=precision), weights
 
     def bring(cohort: Cohort, name: str) -> np.ndarray:
-        folder = cache / f"pixels{'-' * bool(name)}{name}"
+        folder = asked.cache / f"pixels{'-' * bool(name)}{name}"
         store = PixelStore.build(cohort, model.size, folder, structure=model.structure, without_lesion=bare)
         return coded(store, model.mask_code, folder)
 
     def facts(_: People) -> dict[str, object]:
         return {"recipe": "diffguard", "with_masks": True, "knows_classes": not model.mask_labels}
 
-    return gather(
-        run,
-        real,
-        split,
-        denoiser=denoiser,
-        bring=bring,
-        facts=facts,
-        seed=seed,
-        checkpoint=checkpoint,
-        member_patients=member_patients,
-    )
+    return gather(run, real, split, asked, denoiser=denoiser, bring=bring, facts=facts)

@@ -6,7 +6,7 @@ the stronger of two, as the network saw all of them. Stages 2 and 3 and the veri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from datadouble.cohort import Cohort
 from datadouble.errors import DataDoubleError
 from datadouble.networks.patch_denoiser import PatchDenoiser
-from datadouble.recipes.attack import UNSEEN, AttackMaterial, People
+from datadouble.recipes.attack import UNSEEN, Asked, AttackMaterial, People
 from datadouble.recipes.attack_material import gather, split_of
 from datadouble.recipes.denoiser import Denoiser
 from datadouble.recipes.drawing import config_of, load_weights
@@ -67,23 +67,14 @@ class ToldPatches(nn.Module):
         return out
 
 
-def attack_material(
-    run: Path,
-    real: Cohort,
-    *,
-    cache: Path,
-    seed: int,
-    checkpoint: str,
-    member_patients: int,
-    say: Callable[[str], None],
-) -> AttackMaterial:
+def attack_material(run: Path, real: Cohort, asked: Asked) -> AttackMaterial:
     """Load stage 1's weights, and cut its lesions and unseen ones; see `datadouble.recipes.attack.attack_run`."""
     from datadouble.recipes.lesion.config import LesionConfig
 
     config, stage = config_of(run, LesionConfig), run / "lesion"
     if config.stable_diffusion.folder:
         raise DataDoubleError("no attack on Stable Diffusion's weights is offered", where=run.name)
-    refuse_checkpoint(checkpoint)
+    refuse_checkpoint(asked.checkpoint)
     model, options, device = LesionModel.load(stage / "model"), config.lesion, start_processes().device
     learned = learned_classes(real, config.data, model.classes)
     split = split_of(run, real, learned, config.data.validation_share, config.data.seed)
@@ -96,7 +87,7 @@ def attack_material(
     place = {image_id: row for row, image_id in enumerate(pictures.ids)}
 
     def denoiser(path: Path) -> tuple[Denoiser, str]:
-        if path.stem == checkpoint:
+        if path.stem == asked.checkpoint:
             networks, weights = load_networks(stage, model)
         else:  # an early base, before there were adapters
             base, weights = load_weights(PatchDenoiser(model.network), path)
@@ -119,14 +110,4 @@ def attack_material(
         left_out = ["placement", "repair", "verify"]
         return {"recipe": "lesion", "stage": "lesion", "with_masks": True, "stages_not_attacked": left_out}
 
-    return gather(
-        stage,
-        usable,
-        split,
-        denoiser=denoiser,
-        bring=bring,
-        facts=facts,
-        seed=seed,
-        checkpoint=checkpoint,
-        member_patients=member_patients,
-    )
+    return gather(stage, usable, split, asked, denoiser=denoiser, bring=bring, facts=facts)
