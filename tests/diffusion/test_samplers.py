@@ -139,32 +139,15 @@ def test_ddim_equals_diffusers_step_by_step(make: Any, spacing: str, steps: int)
     compare([*path, result], expected)
 
 
-@pytest.mark.parametrize("steps", [5, 10, 20])
-def test_dpmpp_equals_diffusers_step_by_step(steps: int) -> None:
-    diffusers = pytest.importorskip("diffusers")
-    schedule = linear_schedule()
-    theirs = diffusers.DPMSolverMultistepScheduler(trained_betas=schedule.betas, timestep_spacing="trailing")
-    noise = torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
-    expected = follow(theirs, fake_network(1), noise, steps, {})
-    path: list[Tensor] = []
-    result = sample(
-        record(fake_network(1), path),
-        noise,
-        torch.zeros(3, dtype=torch.long),
-        objective=EpsilonObjective(schedule),
-        sampler="dpmpp",
-        steps=steps,
-        spacing="trailing",
-    )
-    compare([*path, result], expected)
-
-
-@pytest.mark.parametrize("steps", [5, 20])
-def test_sde_equals_diffusers_step_by_step(steps: int) -> None:
+@pytest.mark.parametrize(
+    ("sampler", "algorithm", "steps"),
+    [*(("dpmpp", "dpmsolver++", n) for n in (5, 10, 20)), *(("sde", "sde-dpmsolver++", n) for n in (5, 20))],
+)
+def test_multistep_equals_diffusers_step_by_step(sampler: str, algorithm: str, steps: int) -> None:
     diffusers = pytest.importorskip("diffusers")
     schedule = linear_schedule()
     theirs = diffusers.DPMSolverMultistepScheduler(
-        trained_betas=schedule.betas, timestep_spacing="trailing", algorithm_type="sde-dpmsolver++"
+        trained_betas=schedule.betas, timestep_spacing="trailing", algorithm_type=algorithm
     )
     noise = torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
     generator, again = (torch.Generator().manual_seed(1) for _ in range(2))
@@ -175,7 +158,7 @@ def test_sde_equals_diffusers_step_by_step(steps: int) -> None:
         noise,
         torch.zeros(3, dtype=torch.long),
         objective=EpsilonObjective(schedule),
-        sampler="sde",
+        sampler=sampler,
         steps=steps,
         spacing="trailing",
         step_noise=lambda i: torch.randn(3, 2, 4, 4, generator=again),
