@@ -17,6 +17,12 @@ def test_a_double_that_passes(evidence):
     assert control_lines(evidence)[0].found == "2 of 2 trials caught (8 of 8 pictures named)"
 
 
+def test_weights_that_were_not_attacked_are_named(evidence):
+    assert "not attacked" not in attackers(evidence)[3].found
+    evidence["privacy"]["model_access"]["run"] = {"stages_not_attacked": ["placement", "repair"]}
+    assert attackers(evidence)[3].found.endswith("not attacked: the weights of placement, repair")
+
+
 def test_an_alarm_is_said_in_the_gates_words(evidence, judge_again):
     evidence["privacy"]["gate"] |= {"alarm": True, "copies": 2, "reasons": ["2 pictures are copies (of 400)"]}
     evidence["privacy"]["copies"]["rate"] |= {"copies": 2, "value": 0.005, "high": 0.016}

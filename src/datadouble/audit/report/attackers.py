@@ -182,6 +182,9 @@ def _weights(evidence: dict[str, Any]) -> Line:
     )
     if is_estimate(attack.get("auc")):
         words += f": AUC {interval(attack['auc'])} ({attack['name']})"
+    stages = at(found, "run.stages_not_attacked")
+    if isinstance(stages, list) and stages:
+        words += f"; not attacked: the weights of {', '.join(map(str, stages))}"
     return Line(who, how, words, {"found": "bad", "not found": "good"}.get(found["finding"], "unknown"))
 
 
