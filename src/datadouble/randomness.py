@@ -5,6 +5,8 @@ again alone, in any order, in any process.
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,3 +35,16 @@ def torch_generator_for(seed: int, *keys: int | str) -> "torch.Generator":
     import torch
 
     return torch.Generator().manual_seed(seed_for(seed, *keys))
+
+
+@contextmanager
+def torch_seeded(device: "torch.device", seed: int, *keys: int | str) -> "Iterator[None]":
+    """Inside, let what takes no generator (dropout, the first weights of layers) depend on (`seed`, `keys`) alone.
+
+    The global generators of the CPU and of `device` are put back afterwards.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed_for(seed, *keys))
+        yield

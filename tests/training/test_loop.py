@@ -101,6 +101,31 @@ def test_a_run_killed_anywhere_ends_with_the_same_bits(tmp_path: Path) -> None:
     assert seen[0] == seen[1]  # no figure twice, none missing
 
 
+class Dropping(Line):
+    """Leaves out half of its inputs, as dropout does: by the global generator."""
+
+    def losses(
+        self, network: nn.Module, rows: np.ndarray, images_seen: int, places: slice
+    ) -> dict[str, Tensor]:
+        return super().losses(nn.Sequential(nn.Dropout(0.5), network), rows, images_seen, places)
+
+
+def test_dropout_too_goes_on_bit_for_bit_and_the_global_generator_is_left_alone(tmp_path: Path) -> None:
+    task = Dropping()
+    torch.manual_seed(1)
+    whole = train(tmp_path / "whole", task)
+    after = torch.rand(3)
+    torch.manual_seed(1)
+    assert torch.equal(after, torch.rand(3))
+    for dies_at in (112, 336):
+        with pytest.raises(Killed):
+            train(tmp_path / "cut", Dropping(dies_at))
+    cut = train(tmp_path / "cut", Dropping())
+    assert all(torch.equal(cut[name], whole[name]) for name in whole)
+    plain = train(tmp_path / "plain", Line())
+    assert not torch.equal(plain["network/weight"], whole["network/weight"])
+
+
 def test_micro_batches_change_nothing_but_memory(tmp_path: Path) -> None:
     from dataclasses import replace
 

@@ -21,7 +21,7 @@ from datadouble import files
 from datadouble.errors import DataDoubleError
 from datadouble.networks.weights import load_tensors, save_tensors
 from datadouble.progress import Bar
-from datadouble.randomness import generator_for
+from datadouble.randomness import generator_for, torch_seeded
 from datadouble.training.checkpoints import below_prefix, pack_optimiser, unpack_optimiser, with_prefix
 from datadouble.training.ema import WeightAverage
 from datadouble.training.processes import Processes
@@ -152,7 +152,10 @@ class Trainer:
         self._network.train()
         with Bar("training", options.images, self._images_seen) as bar:
             while self._images_seen < options.images:
-                figures = self._step(forward)
+                with torch_seeded(  # for dropout; each process has its own
+                    self._device, options.seed, "step", self._images_seen, self._places.start
+                ):
+                    figures = self._step(forward)
                 seconds = time.monotonic() - started
                 figures["images_per_second"] = round((self._images_seen - first) / seconds, 2)
                 self._after_step(figures)

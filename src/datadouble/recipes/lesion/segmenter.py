@@ -16,7 +16,7 @@ from datadouble.cohort.sheets import outlined, picture_sheet
 from datadouble.errors import DataDoubleError
 from datadouble.networks.segmentation import SegmentationConfig, SegmentationUNet
 from datadouble.networks.weights import load_tensors
-from datadouble.randomness import torch_generator_for
+from datadouble.randomness import torch_generator_for, torch_seeded
 from datadouble.training.augmentation import AugmentOptions, draw_transforms, joint_augment
 from datadouble.training.loop import Trainer, TrainingOptions
 from datadouble.training.processes import start_processes
@@ -138,8 +138,7 @@ def fit_segmenter(
         folder.mkdir(parents=True, exist_ok=True)
         files.write_json(folder / "model.json", {"size": size, "network": asdict(shape)})
     processes.wait()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch_generator_for(training.seed, "segmenter-weights").initial_seed()))
+    with torch_seeded(torch.device("cpu"), training.seed, "segmenter-weights"):
         network = SegmentationUNet(shape)
     say(f"segmenter: {training.images:,} pictures to see")
     task = SegmenterTask(network, train, validation, training.seed, processes.device, folder)
