@@ -51,7 +51,7 @@ def test_the_demo_ends_in_a_report_and_goes_on_when_run_again(
         small = (*small, "training.images=256", "training.sheet_every=256")
     monkeypatch.setattr(recipes, "fit", partial(recipes.fit, overrides=small))
     monkeypatch.setattr(demo, "PATIENTS", 36)
-    monkeypatch.setattr(demo, "PER_CLASS", 2)
+    monkeypatch.setitem(demo.SHOWS, recipe, demo.SHOWS[recipe]._replace(per_class=2))
     said: list[str] = []
     report = demo.run_demo(tmp_path / "demo", recipe=recipe, say=said.append)
     assert report == tmp_path / "demo/audit/report.html"

@@ -9,25 +9,26 @@ from typing import NamedTuple
 from datadouble.errors import DataDoubleError, suggest
 
 PATIENTS = 200
-PER_CLASS = 40
 STEPS = 5
 
 
 class Show(NamedTuple):
-    """What a recipe is shown on: a kind of simulated scans, in words, and the recipe's name in print."""
+    """What a recipe is shown on: a kind of simulated scans, in words, the recipe's name in print, pictures drawn."""
 
     kind: str
     scans: str
     name: str
+    per_class: int
 
 
 SHOWS = {
-    "coldit": Show("breast-ultrasound", "breast ultrasound scans: normal, and BI-RADS 2 to 5", "CoLDiT"),
-    "diffguard": Show("chest-ct", "chest CT slices: normal, and five types of tumour", "DiffGuard"),
+    "coldit": Show("breast-ultrasound", "breast ultrasound scans: normal, and BI-RADS 2 to 5", "CoLDiT", 40),
+    "diffguard": Show("chest-ct", "chest CT slices: normal, and five types of tumour", "DiffGuard", 40),
     "lesion": Show(
         "breast-lesions",
         "breast ultrasound scans: normal, benign and malignant",
         "three stages of lesion synthesis",
+        50,  # of three classes: below 149 in all, the audit cannot exclude that one in fifty is a copy
     ),
 }
 HEALTHY_SEED = 1  # of the healthy scans that stand for another generator's double
@@ -82,10 +83,10 @@ def run_demo(out: Path | str, *, recipe: str = "coldit", say: Callable[[str], No
     recipes.fit(recipe, cohort, run, preset="demo", say=say)
     step(4, "drawing the double")
     if recipe == "lesion":
-        healthy = _healthy_scans(out / "healthy", show.kind)
-        recipes.generate(run, double, per_class=PER_CLASS, backgrounds=healthy, say=say)
+        healthy = _healthy_scans(out / "healthy", show)
+        recipes.generate(run, double, per_class=show.per_class, backgrounds=healthy, say=say)
     else:
-        recipes.generate(run, double, per_class=PER_CLASS, say=say)
+        recipes.generate(run, double, per_class=show.per_class, say=say)
     step(5, "auditing the double: copies and an overfitted double are planted to show that it can fail")
     evidence = audit(Cohort.open(double), Cohort.open(cohort), judged, run=run, effort="demo")
     say(f"verdict: {evidence.verdict}. {' '.join(evidence.reasons)}")
@@ -93,14 +94,16 @@ def run_demo(out: Path | str, *, recipe: str = "coldit", say: Callable[[str], No
     return judged / "report.html"
 
 
-def _healthy_scans(path: Path, kind: str) -> Path:
+def _healthy_scans(path: Path, show: Show) -> Path:
     """Simulate healthy scans of other patients; they stand for the healthy class of a CoLDiT double."""
     from datadouble import files
     from datadouble.cohort import Cohort
     from datadouble.cohort.phantom.cohort import make_phantom_cohort
 
     if not (path / "cohort.json").is_file():
-        make_phantom_cohort(path, kind=kind, patients=PER_CLASS, seed=HEALTHY_SEED, classes=("normal",))
+        make_phantom_cohort(
+            path, kind=show.kind, patients=show.per_class, seed=HEALTHY_SEED, classes=("normal",)
+        )
     info = Cohort.open(path).info
     if info.origin != "synthetic":
         files.write_json(path / "cohort.json", replace(info, origin="synthetic").to_json())

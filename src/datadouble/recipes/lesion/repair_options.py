@@ -52,8 +52,8 @@ class RepairOptions(TrainingOptions):
     offset: float = 0.06
     shift: float = 3.0
     scale: float = 0.1
-    sampler: str = "dpmpp"
-    steps: int = 12
+    sampler: str = "ddim"  # or dpmpp, sde: both overshoot after short training
+    steps: int = 8
 
     def bands(self) -> BandOptions:
         """Return the widths of bands."""

@@ -226,6 +226,15 @@ def seam_crop(
     return Crop(seam.composite[cut], seam.mask[cut], seam.band[cut], seam.target[cut])
 
 
+class HeldOut(NamedTuple):
+    """Crops (n of them) of validation patients, their labels (n,), noise (n, 1, side, side), and whose they are."""
+
+    batch: Batch
+    labels: Tensor
+    noise: Tensor
+    patients: tuple[str, ...]
+
+
 class RepairTask:
     """What the training loop needs to train the repair: on random bands (`base`) or on composites (`seam`)."""
 
@@ -308,7 +317,7 @@ class RepairTask:
 
     def validate(self, network: nn.Module) -> dict[str, Any]:
         """Return the squared error in the band at a few times on held-out patients, noise and bands fixed."""
-        batch, labels, noise = self._fixed(VALIDATION_IMAGES)
+        batch, labels, noise, _ = self.held_out(VALIDATION_IMAGES)
         losses = []
         for time in VALIDATION_TIMES:
             times = torch.full((len(labels),), time, dtype=torch.float64, device=self._device)
@@ -316,16 +325,19 @@ class RepairTask:
             losses.append(round(float(terms.by_name["mse"].mean()), 6))
         return {"validation_loss": float(np.mean(losses)), "validation_loss_by_time": losses}
 
-    def _fixed(self, most: int) -> tuple[Batch, Tensor, Tensor]:
+    def held_out(self, most: int) -> HeldOut:
+        """Return crops of at most `most` held-out pictures, evenly over them, with their noise: always the same."""
         rows = np.linspace(0, len(self._held) - 1, min(most, len(self._held))).astype(int)
         crops = self.crops(self._held, rows, [("validation", int(row)) for row in rows])
         random = torch_generator_for(self._seed, "repair-validation")
         noise = torch.randn(len(rows), 1, self._side, self._side, generator=random)
-        return Batch.of(crops, self._device), self._labels(self._held, rows), noise.to(self._device)
+        patients = tuple(self._held.patients[row] for row in rows)
+        batch, labels = Batch.of(crops, self._device), self._labels(self._held, rows)
+        return HeldOut(batch, labels, noise.to(self._device), patients)
 
     def draw_sheets(self, network: nn.Module, images_seen: int) -> None:
         """Write `<images seen>-sheet.png` of held-out pictures: what is seen, the band, the truth, repaired."""
-        batch, labels, noise = self._fixed(_COLUMNS)
+        batch, labels, noise, _ = self.held_out(_COLUMNS)
         random = torch_generator_for(self._seed, "repair-sheet")
         drawn = fill_band(
             self._objective,
