@@ -9,6 +9,7 @@ pixels that overshoot, brighter or darker by 20 of 255 than all that belongs int
 its own texture and no overshoot.
 """
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def main() -> None:
 
 
 @torch.no_grad()
-def run(options) -> None:
+def run(options: argparse.Namespace) -> None:
     config = config_of(options.run, LesionConfig)
     material, chosen = read_material(Cohort.open(options.cohort), config.data), config.repair
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
