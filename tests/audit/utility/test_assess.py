@@ -106,6 +106,13 @@ def test_groupings() -> None:
     # 271 and 224 against 346 and 70 is the most even cut of BUS-BRA's training set.
     labels = np.repeat(["2", "3", "4", "5"], [271, 224, 346, 70])
     assert str(choose_grouping(("2", "3", "4", "5"), labels)) == "2,3|4,5"
+    breast = np.repeat(["normal", "benign", "malignant"], [133, 437, 210])  # BUSI: ordered
+    assert str(choose_grouping(("normal", "benign", "malignant"), breast)) == "normal,benign|malignant"
+    with_normal = np.repeat(["normal", "2", "4a"], [10, 60, 60])
+    assert str(choose_grouping(("normal", "2", "4a"), with_normal)) == "normal,2|4a"
+    chest = np.repeat(["thymoma", "lymphoma", "normal"], [50, 50, 50])  # types have no order
+    assert str(choose_grouping(("thymoma", "lymphoma", "normal"), chest)) == "normal|thymoma,lymphoma"
+    assert str(choose_grouping(("thymoma", "lymphoma"), chest)) == "thymoma|lymphoma"
 
 
 def test_faults_are_named(train_set: Pictures, test_set: Pictures, good_double: Pictures) -> None:

@@ -15,6 +15,9 @@ from datadouble.errors import DataDoubleError
 if TYPE_CHECKING:
     from datadouble.audit.pictures import Pictures
 
+NORMAL = "normal"
+ORDERED = (NORMAL, "benign", "malignant")
+
 
 class Grouping(NamedTuple):
     """The two groups of labels that a network is to tell apart."""
@@ -53,7 +56,11 @@ def parse_grouping(text: str) -> Grouping:
 
 
 def choose_grouping(classes: Sequence[str], labels: np.ndarray) -> Grouping:
-    """Cut the ordered classes in two where the pictures are split most evenly; only labels that occur.
+    """Cut the classes in two; only labels that occur.
+
+    Classes with an order (categories that begin with a figure, and `ORDERED`) are cut where the pictures are split most
+    evenly. Of others, such as types of tumour, `NORMAL` stands against the rest where it occurs; else they are
+    cut evenly in the cohort's order.
 
     Raises
     ------
@@ -68,6 +75,8 @@ def choose_grouping(classes: Sequence[str], labels: np.ndarray) -> Grouping:
             found=", ".join(present) or "none",
             remedy="label the pictures, or leave this part out",
         )
+    if NORMAL in present and not all(name in ORDERED or name[:1].isdigit() for name in present):
+        return Grouping((NORMAL,), tuple(name for name in present if name != NORMAL))
     counts = np.cumsum([(labels == name).sum() for name in present])
     cut = int(np.argmin(np.abs(counts[:-1] - counts[-1] / 2))) + 1
     return Grouping(tuple(present[:cut]), tuple(present[cut:]))
