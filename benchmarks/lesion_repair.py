@@ -25,7 +25,7 @@ from datadouble.recipes.lesion.config import LesionConfig
 from datadouble.recipes.lesion.material import read_material
 from datadouble.recipes.lesion.repair_task import RepairTask, fill_band, make_objective, to_bytes
 from datadouble.recipes.lesion.repairer import SEAM, load_repair_network
-from datadouble.stats import bootstrap
+from lesion_placement import interval
 from script import parser_of, run_script
 
 SAMPLERS = (("ddim", 4), ("ddim", 8), ("ddim", 12), ("ddim", 25), ("dpmpp", 6), ("dpmpp", 12), ("sde", 12))
@@ -73,7 +73,6 @@ def run(options: argparse.Namespace) -> None:
         folder=options.out.parent,
     )
     held = task.held_out(10**6)
-    groups = held.patients
     bands = (held.batch.band[:, 0] > 0).cpu().numpy()
     known, target = (to_bytes(x) for x in (held.batch.known, held.batch.target))
     truth = np.where(bands, target, known)
@@ -96,17 +95,13 @@ def run(options: argparse.Namespace) -> None:
         )
         name = f"{'with' if adapter else 'without'} the adapter of composites, {sampler}, {steps} steps"
         pictures[name] = np.where(bands, to_bytes(drawn), known)
-    rows = {}
-    for name, images in pictures.items():
-        rows[name] = {}
-        for measure, values in measures(images, truth, bands).items():
-            found = bootstrap(lambda x: float(np.mean(x)), values, groups=groups, seed=0)
-            rows[name][measure] = {
-                "value": found.value,
-                "low": found.low,
-                "high": found.high,
-                "n": len(values),
-            }
+    groups = list(held.patients)
+    rows = {
+        name: {
+            measure: interval(values, groups) for measure, values in measures(images, truth, bands).items()
+        }
+        for name, images in pictures.items()
+    }
     facts = {"pictures": len(truth), "patients": len(set(groups)), "device": device.type}
     files.write_json(options.out, facts | {"rows": rows})
     print(f"| {facts['pictures']} composites | {' | '.join(MEASURES.values())} |\n|---|---|---|---|")
