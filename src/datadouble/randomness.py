@@ -46,5 +46,8 @@ def torch_seeded(device: "torch.device", seed: int, *keys: int | str) -> "Iterat
     import torch
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed_for(seed, *keys))
+        torch.default_generator.manual_seed(seed_for(seed, *keys))
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed_for(seed, *keys))
         yield

@@ -9,7 +9,7 @@ from datadouble.encoders.tiny import save_autoencoder
 from datadouble.encoders.training import AutoencoderTrainer, AutoencoderTraining, CropSampler
 from datadouble.networks.autoencoder import AutoencoderConfig, TinyAutoencoder
 from datadouble.progress import track
-from datadouble.randomness import seed_for
+from datadouble.randomness import torch_seeded
 
 
 def train_own_encoder(
@@ -24,8 +24,7 @@ def train_own_encoder(
     """
     options = AutoencoderTraining(images=images, seed=seed, warm_up=min(3_000, images // 10))
     config = AutoencoderConfig(latent_channels=latent_channels)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed_for(seed, "autoencoder"))
+    with torch_seeded(torch.device("cpu"), seed, "autoencoder"):
         network = TinyAutoencoder(config)
     pictures = [cohort.image(i) for i in range(len(cohort))]
     trainer = AutoencoderTrainer(network, CropSampler(pictures, options), options)
