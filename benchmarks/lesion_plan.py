@@ -18,6 +18,7 @@ from datadouble.cohort import Cohort
 from datadouble.cohort.split import counted_units, deal, units_of
 from datadouble.errors import DataDoubleError
 from datadouble.randomness import generator_for, seed_for
+from datadouble.recipes.drawing import with_tuples
 from datadouble.recipes.lesion.backgrounds import people_of
 
 ABLATIONS = {"no-placement": ("placement",), "no-repair": ("repair",)}
@@ -70,7 +71,7 @@ def read_plan(out: Path) -> Plan:
             "there are no folds", where=out.name, remedy="make them with benchmarks/lesion_folds.py"
         )
     values = json.loads((out / PLAN).read_text())
-    return Plan(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    return Plan(**with_tuples(values))
 
 
 def rows_fingerprint(table: pd.DataFrame) -> str:

@@ -81,13 +81,14 @@ def read_model(folder: Path) -> dict[str, Any]:
         raise DataDoubleError(
             "the run holds no model yet", where=folder.parent.name, remedy="run `datadouble fit`"
         )
-    return _with_tuples(json.loads(path.read_text()))
+    return with_tuples(json.loads(path.read_text()))
 
 
-def _with_tuples(value: Any) -> Any:
+def with_tuples(value: Any) -> Any:
+    """Return what was read from JSON with tuples in the place of lists, as frozen dataclasses keep them."""
     if isinstance(value, dict):
-        return {key: _with_tuples(item) for key, item in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+        return {key: with_tuples(item) for key, item in value.items()}
+    return tuple(map(with_tuples, value)) if isinstance(value, list) else value
 
 
 def config_of(run: Path, kind: type[C]) -> C:

@@ -154,10 +154,11 @@ def _check_choices(options: LesionOptions, model: LesionModel) -> None:
     if options.lora_rank and options.tune_images:
         with torch.device("meta"):  # names without numbers
             network = PatchDenoiser(replace(model.network, depth=min(model.network.depth, 1)))
-            _put_adapter(network, options, None)
+            put_adapter(network, options, None)
 
 
-def _put_adapter(network: nn.Module, options: LesionOptions, generator: torch.Generator | None) -> None:
+def put_adapter(network: nn.Module, options: LesionOptions, generator: torch.Generator | None) -> None:
+    """Freeze a base and put the adapter of a class into it, in place."""
     add_lora(
         network,
         options.lora_rank,
@@ -186,7 +187,7 @@ def _tune(
         return
     generator = torch_generator_for(options.seed, "adapter", name)
     if options.lora_rank:
-        _put_adapter(network, options, generator)
+        put_adapter(network, options, generator)
     parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
     folder = stage / "tuning" / target.name
     share = options.tune_images / max(options.images, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from datadouble import files
 from datadouble.errors import DataDoubleError
 from datadouble.networks.weights import load_tensors
 from datadouble.randomness import torch_generator_for
-from datadouble.recipes.drawing import noise_from
+from datadouble.recipes.drawing import noise_from, with_tuples
 from datadouble.recipes.lesion.adapters import adapter_folder, is_saved, load_adapter, read_facts
 from datadouble.recipes.lesion.bands import generation_band
 from datadouble.recipes.lesion.material import HEALTHY
@@ -87,10 +87,7 @@ def _read_facts(folder: Path) -> tuple[RepairOptions, tuple[str, ...], int]:
     if not path.is_file():
         raise _unfinished(folder)
     facts = json.loads(path.read_text())
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in facts["options"].items()
-    }
-    return RepairOptions(**values), tuple(facts["classes"]), int(facts["size"])
+    return RepairOptions(**with_tuples(facts["options"])), tuple(facts["classes"]), int(facts["size"])
 
 
 def _unfinished(folder: Path) -> DataDoubleError:
