@@ -92,7 +92,7 @@ def write_cohort(source: Cohort, path: Path, split: np.ndarray, name: str) -> Co
 def begin_without_lora(run: Path, other: Path, plan: Plan) -> None:
     """Begin a run that goes on from copies of the trainings of `run` that come before any adapter.
 
-    They are what it would train itself, bit for bit; placement, which has no adapter, up to rounding in its start.
+    They are what it would train itself, bit for bit.
     """
     if (other / "config.toml").is_file():
         return

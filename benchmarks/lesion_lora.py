@@ -21,11 +21,10 @@ import torch
 from torch import nn
 
 from datadouble import files
-from datadouble.networks.lora import add_lora
 from datadouble.networks.patch_denoiser import PatchDenoiser
 from datadouble.recipes.config import build, read_preset
 from datadouble.recipes.lesion.config import LesionConfig
-from datadouble.recipes.lesion.lesion_stage import network_config
+from datadouble.recipes.lesion.lesion_stage import network_config, put_adapter
 from datadouble.recipes.lesion.repair_options import build_repair_unet, build_seam_network
 from script import parser_of, run_script
 
@@ -49,10 +48,8 @@ def inputs_and_network(
         network = build_repair_unet(options, CLASSES)
         channels = options.network(CLASSES + 1).in_channels
         picture, more = torch.randn(batch, channels, options.side, options.side), []
-    network.to(device)
     if arm == "adapters" and name == "lesion":
-        options = config.lesion
-        add_lora(network, options.lora_rank, targets=options.lora_targets, scaling=1.0)
+        put_adapter(network, config.lesion, None)
     elif arm == "adapters":
         build_seam_network(network, config.repair.lora_rank, config.repair.lora_targets)
     given = [picture, torch.rand(batch) * 999, torch.zeros(batch, dtype=torch.int64), *more]
