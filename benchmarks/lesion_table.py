@@ -1,7 +1,8 @@
 """Issue 5's experiments, second part: the table over the folds that lesion_folds.py made.
 
     python benchmarks/lesion_table.py OUT                                   # cpu-64: two minutes a training and core
-    python benchmarks/lesion_table.py OUT --only-fold 0                     # its segmenters only, one process a fold
+    python benchmarks/lesion_table.py OUT --only-fold 0                     # its trainings only, one process a fold
+    python benchmarks/lesion_table.py OUT --only-double no-lora             # its discriminator only
     python benchmarks/lesion_table.py OUT --external BrEaST=COHORT --realism paper --preset gpu-128   # a GPU
 
 Segmenters (U-Net) of all arms, each trained for equally many steps and tested on its fold's unseen patients; distances
@@ -68,7 +69,8 @@ def main() -> None:
     parser.add_argument(
         "--external", action="append", default=[], metavar="NAME=COHORT", help="tested on too; repeatable"
     )
-    parser.add_argument("--only-fold", type=int, metavar="K", help="train this fold's segmenters and stop")
+    parser.add_argument("--only-fold", type=int, metavar="K", help="only its segmenters and distances")
+    parser.add_argument("--only-double", choices=LESION_DOUBLES, help="only its discriminator")
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--results", type=Path, default=Path("results/lesion"))
     parser.add_argument("--seed", type=int, default=0)
@@ -81,6 +83,12 @@ def run(options: argparse.Namespace) -> None:
     fractions = tuple(sorted(options.fractions or plan.fractions))
     absent = [fraction for fraction in fractions if fraction not in plan.fractions]
     numbers = range(plan.folds) if options.only_fold is None else [options.only_fold]
+    if options.only_fold is not None and options.only_double is not None:
+        raise DataDoubleError(
+            "the discriminator sees all folds at once",
+            where="--only-fold, --only-double",
+            remedy="give one of the two",
+        )
     if absent or 1 not in fractions or not set(numbers) <= set(range(plan.folds)):
         raise DataDoubleError(
             "the folds were not made with this fraction or number, or 1 is not among the fractions",
@@ -92,13 +100,17 @@ def run(options: argparse.Namespace) -> None:
     settings = replace(settings, steps=options.steps or settings.steps, size=options.size or settings.size)
     folds = [read_fold(options.out, plan, number, fractions, cache) for number in numbers]
     check_folds(folds, plan)
+    if options.only_double is not None:
+        realism(folds, [options.only_double], plan, options, cache)
+        return
     external = external_cases(options.external, folds, plan, settings.size)
     arms = arms_of(fractions)
     trained = run_segmenters(
         folds, arms, external, settings, plan.healthy, seeds=options.seeds, seed=options.seed, cache=cache
     )
+    distances = run_distances(folds, [*LESION_DOUBLES, "augment"], options.extractor, plan, cache)
     if options.only_fold is not None:
-        print(f"the segmenters of fold {options.only_fold} are there", file=sys.stderr)
+        print(f"segmenters and distances of fold {options.only_fold} are there", file=sys.stderr)
         return
     found = {
         "plan": vars(plan)
@@ -108,8 +120,8 @@ def run(options: argparse.Namespace) -> None:
         "trainings": options.seeds,
         "resamples": options.resamples,
         "segmenters": segmentation(folds, arms, trained, external, plan, settings.size, options),
-        "distances": run_distances(folds, [*LESION_DOUBLES, "augment"], options.extractor, plan, cache),
-        "realism": realism(folds, plan, options, cache),
+        "distances": distances,
+        "realism": realism(folds, LESION_DOUBLES, plan, options, cache),
         "commands": commands(plan, options, fractions),
     }
     found["cost"] = {
@@ -220,7 +232,9 @@ def segmentation(
     return rows
 
 
-def realism(folds: Sequence[Fold], plan: Plan, options: argparse.Namespace, cache: Path) -> dict[str, Any]:
+def realism(
+    folds: Sequence[Fold], names: Sequence[str], plan: Plan, options: argparse.Namespace, cache: Path
+) -> dict[str, Any]:
     """The discriminator on each double of lesions, all folds together, against all real lesions.
 
     The `augment` double is left out: it shows the same patients as the other side.
@@ -228,8 +242,8 @@ def realism(folds: Sequence[Fold], plan: Plan, options: argparse.Namespace, cach
     real = pooled([fold.test for fold in folds])
     real = real.where(real.labels != plan.healthy)
     found = {}
-    for place, name in enumerate(LESION_DOUBLES, 1):
-        print(f"discriminator, {name}: {place} of {len(LESION_DOUBLES)}", file=sys.stderr, flush=True)
+    for place, name in enumerate(names, 1):
+        print(f"discriminator, {name}: {place} of {len(names)}", file=sys.stderr, flush=True)
         double: Pictures = pooled([fold.doubles[name] for fold in folds])
         judged = assess_realism(
             real, double, preset=options.realism, resamples=options.resamples, cache=cache, seed=options.seed

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,14 @@ def test_a_wrong_mask_is_refused(tmp_path: Path, mask: np.ndarray, message: str)
         writer.add(IMAGE, image_id="x", patient_id="p", label="z")
     assert not writer.has("x")
     writer.close()
+
+
+def test_classes_that_differ_only_in_case_are_refused(tmp_path: Path) -> None:
+    """Files named after them would be one file on Windows and macOS."""
+    info = replace(INFO, classes=("Benign", "malignant", "benign"))
+    with pytest.raises(DataDoubleError, match="differ only in upper and lower case.*'Benign', 'benign'"):
+        CohortWriter(tmp_path / "cohort", info)
+    assert not (tmp_path / "cohort").exists()
 
 
 def test_a_full_disk_is_said_and_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -31,11 +32,12 @@ class CohortWriter:
     Raises
     ------
     DataDoubleError
-        When `path` holds another cohort, or files that are no cohort.
+        When `path` holds another cohort, or files that are no cohort, or two classes differ only in case.
     """
 
     def __init__(self, path: Path | str, info: CohortInfo, *, overwrite: bool = False) -> None:
         self.path, self.info = Path(path), info
+        _check_case(info.classes)
         self._journal_path = self.path / CohortJournal.NAME
         self._rows: dict[str, dict[str, str]] = {}
         if self.path.exists() and any(self.path.iterdir()):
@@ -196,6 +198,21 @@ class CohortWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _check_case(classes: Sequence[str]) -> None:
+    """Refuse classes whose names are one on file systems that do not tell cases apart: names of files hold them."""
+    spellings: dict[str, set[str]] = {}
+    for name in classes:
+        spellings.setdefault(name.casefold(), set()).add(name)
+    alike = [sorted(names) for names in spellings.values() if len(names) > 1]
+    if alike:
+        raise DataDoubleError(
+            "class names differ only in upper and lower case",
+            where="classes",
+            found="; ".join(", ".join(map(repr, names)) for names in alike),
+            remedy="write a class the same way everywhere",
+        )
 
 
 def _read_journal(path: Path) -> tuple[dict, list[dict[str, str]]]:
