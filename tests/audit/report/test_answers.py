@@ -104,6 +104,18 @@ def test_faithful_compares_with_the_floor(evidence, estimates):
     assert "3.0 times as far" in faithful(evidence).text
     evidence["fidelity"] = {"overall": {"note": "too few pictures"}}
     assert faithful(evidence).text == "Too few pictures: no distance."
+    overall["kid"] = {
+        "value": 0.05,
+        "low": None,
+        "high": None,
+        "name": "KD(patches)",
+        "floor": {"value": 0.001},
+    }
+    evidence["fidelity"] = {"overall": overall}
+    assert (faithful(evidence).headline, faithful(evidence).grade) == ("Too few to say", "unknown")
+    assert faithful(evidence).text.startswith(
+        "KD(patches) is 0.0500, real against real 0.00100, but too few patients"
+    )
 
 
 @pytest.mark.parametrize(

@@ -49,13 +49,17 @@ def faithful(evidence: dict[str, Any]) -> Answer:
     overall = section(evidence, "fidelity.overall")
     kid, fd = overall.get("kid"), overall.get("fd")
     if not is_estimate(kid) or not is_number(at(kid, "floor.value")):
-        note = overall.get("note")
-        return Answer(
-            question,
-            "unknown",
-            MISSING,
-            sentence(f"{note}: no distance" if note else "the distances were left out"),
-        )
+        note, value = overall.get("note"), at(kid, "value")
+        if is_number(value):
+            name, beside = at(kid, "name") or "Distance", number(at(kid, "floor.value"))
+            text = (
+                f"{name} is {number(value)}, real against real {beside}, but too few patients for an interval"
+            )
+            return Answer(
+                question, "unknown", "Too few to say", f"{text} (n = {count(overall.get('n'))} a side)."
+            )
+        text = f"{note}: no distance" if note else "the distances were left out"
+        return Answer(question, "unknown", MISSING, sentence(text))
     n = f"n = {count(overall.get('n'))} a side"
     floor = kid["floor"]
     told_apart = kid["low"] > max(floor.get("high") or 0.0, 0.0)
