@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,12 @@ from datadouble.audit.utility.runs import digest
 from datadouble.audit.utility.scores import Resamples, Sampled, over_trainings
 from datadouble.audit.utility.segmenter_data import Cases
 from datadouble.audit.utility.segmenter_settings import SegmenterSettings
-from datadouble.audit.utility.segmenter_store import is_kept, network_key, trained_segmenter
+from datadouble.audit.utility.segmenter_store import (
+    is_kept,
+    network_key,
+    seconds_per_step,
+    trained_segmenter,
+)
 from datadouble.audit.utility.segmenters import predict
 from datadouble.progress import Bar
 from datadouble.randomness import seed_for
@@ -88,10 +93,7 @@ def run_segmenters(
 
 def say_cost(cases: Cases, settings: SegmenterSettings, trainings: int) -> None:
     """Say what all trainings cost, measured on a few steps."""
-    times: list[float] = []
-    short = replace(settings, steps=5)
-    trained_segmenter(cases, 2, short, 0, step_done=lambda: times.append(time.perf_counter()))
-    each = float(np.median(np.diff(times))) * settings.steps / 60
+    each = seconds_per_step(cases, 2, settings) * settings.steps / 60
     words = f"{trainings} segmenters, {each:.1f} min each here: {each * trainings:.0f} min; finished ones are kept"
     print(words, file=sys.stderr, flush=True)
 

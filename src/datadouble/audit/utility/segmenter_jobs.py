@@ -166,8 +166,6 @@ def _cost_words(
     cache: Path | None,
 ) -> str:
     """What is left, measured on a few steps of each kind, dimension, and privacy."""
-    from dataclasses import replace
-
     per_step: dict[tuple[str, bool, bool], float] = {}
     seconds, trainings = 0.0, 0
     for job in left:
@@ -177,17 +175,9 @@ def _cost_words(
         arm = arms[job.arm]
         of = (job.kind, arm.cases.are_volumes, arm.privacy is not None)
         if of not in per_step:
-            times: list[float] = []
-            segmenter_store.trained_segmenter(
-                arm.cases,
-                classes,
-                replace(chosen[job.kind], steps=4),
-                seed=0,
-                privacy=arm.privacy,
-                records=arm.records,
-                step_done=lambda times=times: times.append(time.perf_counter()),  # type: ignore[misc]
+            per_step[of] = segmenter_store.seconds_per_step(
+                arm.cases, classes, chosen[job.kind], privacy=arm.privacy, records=arm.records
             )
-            per_step[of] = float(np.median(np.diff(times)))
         seconds += per_step[of] * chosen[job.kind].steps
     each = ", ".join(
         f"{WORDS[kind]}{' 3D' if deep else ''}{' private' if private else ''} {value:.2g} s"
