@@ -63,6 +63,29 @@ def test_the_cache_follows_the_files(cohort: Cohort, tmp_path: Path) -> None:
     assert read_pictures(cohort, 8, cache_dir=cache).array[0].mean() == 40
 
 
+def test_a_process_that_makes_the_cache_leaves_what_another_has_mapped(
+    cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both found no cache and began; the second is cut off half-way."""
+    cache = tmp_path / "cache"
+    first = read_pictures(cohort, 8, cache_dir=cache)
+    mapped = read_pictures(cohort, 8, cache_dir=cache)
+    next(cache.glob("*.json")).unlink()
+    whole = Cohort.image
+
+    def cut_off(self: Cohort, row: int) -> np.ndarray:
+        if row == 2:
+            raise KeyboardInterrupt
+        return whole(self, row)
+
+    monkeypatch.setattr(Cohort, "image", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        read_pictures(cohort, 8, cache_dir=cache)
+    for pictures in (first, mapped):
+        assert [int(picture.mean()) for picture in pictures.array] == [10, 20, 30, 40]
+    assert not list(cache.glob(".*")), "what was begun is cleared away"
+
+
 def test_nothing_readable_is_an_error(cohort: Cohort) -> None:
     for path in (cohort.path / "images").iterdir():
         path.unlink()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -130,12 +131,22 @@ def _read(
     cohort: Cohort, size: int, with_masks: bool, stored: Path | None
 ) -> tuple[np.ndarray, np.ndarray | None, dict[int, str]]:
     shape = (len(cohort), size, size)
-    array = _new(stored, "images", shape)
-    masks = _new(stored, "masks", shape) if with_masks else None
+    with _Arrays(stored) as arrays:
+        array = arrays.new("images", shape)
+        masks = arrays.new("masks", shape) if with_masks else None
+        reasons = _fill(cohort, size, array, masks)
+        arrays.keep()
+    if stored is not None:
+        files.write_json(stored.with_suffix(".json"), {str(row): why for row, why in reasons.items()})
+    return array, masks, reasons
+
+
+def _fill(cohort: Cohort, size: int, array: np.ndarray, masks: np.ndarray | None) -> dict[int, str]:
+    """Write all pictures into the arrays; rows that cannot be read, and why, are returned."""
     reasons: dict[int, str] = {}
     for row in track(range(len(cohort)), "pictures"):
         try:
-            image, mask = cohort.image(row), cohort.mask(row) if with_masks else None
+            image, mask = cohort.image(row), None if masks is None else cohort.mask(row)
             if mask is not None and mask.shape[:2] != image.shape[:2]:
                 raise DataDoubleError(
                     "the mask has another size than the picture",
@@ -152,20 +163,45 @@ def _read(
         array[row] = grey
         if masks is not None and mask is not None:
             masks[row] = fit_square(mask, size, mask=True)
-    if stored is not None:
-        for mapped in (array, masks):
-            if isinstance(mapped, np.memmap):
-                mapped.flush()
-        files.write_json(stored.with_suffix(".json"), {str(row): why for row, why in reasons.items()})
-    return array, masks, reasons
+    return reasons
 
 
-def _new(stored: Path | None, part: str, shape: tuple[int, ...]) -> np.ndarray:
-    if stored is None:
-        return np.zeros(shape, np.uint8)
-    stored.parent.mkdir(parents=True, exist_ok=True)
-    return np.lib.format.open_memmap(f"{stored}-{part}.npy", mode="w+", dtype=np.uint8, shape=shape)
+class _Arrays:
+    """Arrays of zeros, in files where `stored` is given; those get their names at the end, and only with `keep`.
+
+    A process writes files of its own: another that reads or makes the same cache has those mapped that are there.
+    """
+
+    def __init__(self, stored: Path | None) -> None:
+        self._stored = stored
+        self._made: list[tuple[Path, Path, np.memmap]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def new(self, part: str, shape: tuple[int, ...]) -> np.ndarray:
+        if self._stored is None:
+            return np.zeros(shape, np.uint8)
+        final = _array_path(self._stored, part)
+        own = final.with_name(f".{final.name}-{os.getpid()}.part")
+        final.parent.mkdir(parents=True, exist_ok=True)
+        array = np.lib.format.open_memmap(own, mode="w+", dtype=np.uint8, shape=shape)
+        self._made.append((own, final, array))
+        return array
+
+    def keep(self) -> None:
+        for own, final, array in self._made:
+            array.flush()
+            os.replace(own, final)
+
+    def __exit__(self, *error: object) -> None:
+        for own, _, _ in self._made:
+            own.unlink(missing_ok=True)
+
+
+def _array_path(stored: Path, part: str) -> Path:
+    return stored.with_name(f"{stored.name}-{part}.npy")
 
 
 def _mapped(stored: Path, part: str) -> np.ndarray:
-    return np.load(f"{stored}-{part}.npy", mmap_mode="r", allow_pickle=False)
+    return np.load(_array_path(stored, part), mmap_mode="r", allow_pickle=False)
