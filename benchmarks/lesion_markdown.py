@@ -184,12 +184,12 @@ def notes(found: Mapping[str, Any]) -> str:
 
 
 def cost_lines(found: Mapping[str, Any]) -> list[str]:
-    """Minutes of a fold by step, of the segmenters and of the last call."""
+    """The machine, minutes of a fold by step, of the segmenters and of the last call."""
     cost, folds = found["cost"], found["plan"]["folds"]
     named = ", ".join(f"{step} {of['seconds'] / 60:.1f}" for step, of in cost["folds"].items())
     total = sum(of["seconds"] for of in cost["folds"].values()) / 60
     return [
-        f"\nMinutes a fold: {total:.0f} ({named}); {folds} folds. Segmenters: {cost['segmenters'] / 60:.0f} minutes in "
-        f"all. The call that wrote this: {cost['this_call']['seconds'] / 60:.1f} minutes, with what was kept from "
+        f"\nOn {cost['machine']}. Minutes a fold: {total:.0f} ({named}); {folds} folds. Segmenters: "
+        f"{cost['segmenters'] / 60:.0f} minutes in all. The call that wrote this: {cost['this_call']['seconds'] / 60:.1f} minutes, with what was kept from "
         "earlier ones."
     ]

@@ -13,6 +13,8 @@ patient or a path. Every training is kept in OUT/table: the same command goes on
 
 import argparse
 import json
+import os
+import platform
 import shlex
 import sys
 import time
@@ -72,6 +74,9 @@ def main() -> None:
     parser.add_argument("--only-fold", type=int, metavar="K", help="only its segmenters and distances")
     parser.add_argument("--only-double", choices=LESION_DOUBLES, help="only its discriminator")
     parser.add_argument("--resamples", type=int, default=1000)
+    parser.add_argument(
+        "--machine", default=machine(), help="in words, for the table; default: what is found"
+    )
     parser.add_argument("--results", type=Path, default=Path("results/lesion"))
     parser.add_argument("--seed", type=int, default=0)
     run_script(run, parser)
@@ -125,6 +130,7 @@ def run(options: argparse.Namespace) -> None:
         "commands": commands(plan, options, fractions),
     }
     found["cost"] = {
+        "machine": options.machine,
         "folds": costs(options.out, plan),
         "segmenters": sum(each.seconds for each in trained.values()),
         "this_call": {
@@ -138,6 +144,14 @@ def run(options: argparse.Namespace) -> None:
     options.results.mkdir(parents=True, exist_ok=True)
     files.write_json(options.results / "experiments.json", found)
     files.write_text(options.results / "experiments.md", text)
+
+
+def machine() -> str:
+    """The cores and accelerator that are found here."""
+    import torch
+
+    cores = f"{os.cpu_count()} cores ({platform.machine()})"
+    return f"{cores}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else f"{cores}, no GPU"
 
 
 def external_cases(
