@@ -41,6 +41,7 @@ from lesion_plan import (
     ABLATIONS,
     COST,
     LESION_DOUBLES,
+    ON_REAL,
     PLAN,
     SCAN_RECIPES,
     Plan,
@@ -174,13 +175,13 @@ def make_fold(
         recipe = plan.backgrounds
         scan_run = steps.do("scans-run", fitted(recipe, plan.scan_preset, plan.scan_overrides))
         scans = steps.do("scans", drawn(scan_run, plan.scans))
-    steps.do("synthetic", drawn(run, plan.per_class, backgrounds=scans))
-    steps.do("real", drawn(run, plan.per_class, backgrounds=cohort.path))
-    for double, without in ABLATIONS.items():
-        steps.do(double, drawn(run, plan.per_class, backgrounds=scans, without=without))
     begin_without_lora(run, folder / "no-lora-run", plan)
     other = steps.do("no-lora-run", fitted("lesion", plan.preset, [*plan.overrides, *NO_LORA]))
-    steps.do("no-lora", drawn(other, plan.per_class, backgrounds=scans))
+    for prefix, whole, healthy in (("", "synthetic", scans), (f"{ON_REAL}-", ON_REAL, cohort.path)):
+        steps.do(whole, drawn(run, plan.per_class, backgrounds=healthy))
+        for name, without in ABLATIONS.items():
+            steps.do(prefix + name, drawn(run, plan.per_class, backgrounds=healthy, without=without))
+        steps.do(f"{prefix}no-lora", drawn(other, plan.per_class, backgrounds=healthy))
 
 
 def check_shares(table: pd.DataFrame, plan: Plan) -> None:

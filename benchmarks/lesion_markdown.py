@@ -188,8 +188,9 @@ def cost_lines(found: Mapping[str, Any]) -> list[str]:
     cost, folds = found["cost"], found["plan"]["folds"]
     named = ", ".join(f"{step} {of['seconds'] / 60:.1f}" for step, of in cost["folds"].items())
     total = sum(of["seconds"] for of in cost["folds"].values()) / 60
+    call = cost["this_call"]["seconds"] / 60
     return [
         f"\nOn {cost['machine']}. Minutes a fold: {total:.0f} ({named}); {folds} folds. Segmenters: "
-        f"{cost['segmenters'] / 60:.0f} minutes in all. The call that wrote this: {cost['this_call']['seconds'] / 60:.1f} minutes, with what was kept from "
-        "earlier ones."
+        f"{cost['segmenters'] / 60:.0f} minutes in all. The call that wrote this: {call:.1f} minutes, with what was "
+        "kept from earlier ones."
     ]

@@ -22,7 +22,15 @@ from datadouble.recipes.drawing import with_tuples
 from datadouble.recipes.lesion.backgrounds import people_of
 
 ABLATIONS = {"no-placement": ("placement",), "no-repair": ("repair",)}
-LESION_DOUBLES = ("synthetic", "real", *ABLATIONS, "no-lora")
+ON_REAL = "real"  # and what begins so: lesions in real healthy scans
+# The last three are for the discriminator alone, which tells synthetic scans from real ones whatever lies in them.
+LESION_DOUBLES = (
+    "synthetic",
+    *ABLATIONS,
+    "no-lora",
+    ON_REAL,
+    *(f"{ON_REAL}-{name}" for name in (*ABLATIONS, "no-lora")),
+)
 SCAN_RECIPES = ("coldit", "diffguard")
 PLAN, COST = "plan.json", "cost.json"  # in OUT; in each fold
 
@@ -208,8 +216,8 @@ def _open(path: Path, number: int) -> Cohort:
 
 def _check_double(double: Cohort, name: str, number: int) -> None:
     facts = double.info.generator or {}
-    expected = {"recipe": "lesion", "skipped": list(ABLATIONS.get(name, ()))}
-    expected["backgrounds_origin"] = "real" if name == "real" else "synthetic"
+    expected = {"recipe": "lesion", "skipped": list(ABLATIONS.get(name.removeprefix(f"{ON_REAL}-"), ()))}
+    expected["backgrounds_origin"] = "real" if name.startswith(ON_REAL) else "synthetic"
     if name.startswith("augment"):
         expected = {"recipe": "augment"}
     wrong = [f"{key} {facts.get(key)}" for key, value in expected.items() if facts.get(key) != value]
@@ -224,7 +232,7 @@ def _check_double(double: Cohort, name: str, number: int) -> None:
 
 def _people(double: Pictures, cohort: Cohort, plan: Plan, number: int, name: str) -> np.ndarray:
     """Whose scans a double shows, (n,): one name for one real patient, or shared scan, in all folds."""
-    if name == "real":
+    if name.startswith(ON_REAL):
         # As recipe lesion numbers them; a patient's scans are in the doubles of several folds.
         healthy = cohort.filter(split="train", label=plan.healthy).table
         patients, ids = healthy["patient_id"].astype(str).to_numpy(), healthy["image_id"].astype(str).tolist()
