@@ -23,7 +23,8 @@ from datadouble.recipes.lesion.backgrounds import people_of
 
 ABLATIONS = {"no-placement": ("placement",), "no-repair": ("repair",)}
 ON_REAL = "real"  # and what begins so: lesions in real healthy scans
-# The last three are for the discriminator alone, which tells synthetic scans from real ones whatever lies in them.
+# The last three train no segmenter: they are for the discriminator, which tells synthetic scans from real ones whatever
+# lies in them.
 LESION_DOUBLES = (
     "synthetic",
     *ABLATIONS,

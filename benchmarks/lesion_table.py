@@ -74,9 +74,7 @@ def main() -> None:
     parser.add_argument("--only-fold", type=int, metavar="K", help="only its segmenters and distances")
     parser.add_argument("--only-double", choices=LESION_DOUBLES, help="only its discriminator")
     parser.add_argument("--resamples", type=int, default=1000)
-    parser.add_argument(
-        "--machine", default=machine(), help="in words, for the table; default: what is found"
-    )
+    parser.add_argument("--machine", help="in words, for the table; default: what is found")
     parser.add_argument("--results", type=Path, default=Path("results/lesion"))
     parser.add_argument("--seed", type=int, default=0)
     run_script(run, parser)
@@ -130,7 +128,7 @@ def run(options: argparse.Namespace) -> None:
         "commands": commands(plan, options, fractions),
     }
     found["cost"] = {
-        "machine": options.machine,
+        "machine": options.machine or machine(),
         "folds": costs(options.out, plan),
         "segmenters": sum(each.seconds for each in trained.values()),
         "this_call": {
